@@ -1,0 +1,32 @@
+//! Errors as RFC 9457 problem details with a stable code.
+
+use crate::ErrorCode;
+
+/// The media type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+wire! {
+    /// What went wrong, for a program (`code`) and for a log (`title`, `detail`).
+    pub struct Problem {
+        /// `about:blank`: the code says it all.
+        #[serde(rename = "type", default = "about_blank")]
+        pub kind: String,
+        /// Short text of the status.
+        pub title: String,
+        /// HTTP status.
+        pub status: u16,
+        /// The stable word.
+        pub code: ErrorCode,
+        /// This occurrence, without anything secret.
+        #[serde(default)]
+        pub detail: String,
+        /// Milliseconds after which trying again makes sense.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "ts", ts(type = "number | null"))]
+        pub retry_after_ms: Option<u64>,
+    }
+}
+
+fn about_blank() -> String {
+    "about:blank".to_owned()
+}
