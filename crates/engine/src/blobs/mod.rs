@@ -1,0 +1,1 @@
+//! Content-addressed files: `blobs/ab/<hash>`, shared by every lesson and learner that needs them.

@@ -1,0 +1,85 @@
+//! What the download manager shows and takes.
+
+use carrel_model::{
+    AssetId, DownloadId, ErrorCode, LessonId, TimeMs, UnitId,
+    content::Quality,
+    download::{DownloadState, WaitReason},
+};
+
+view! {
+    /// The downloads screen, in queue order (priority desc, position asc), finished ones last.
+    pub struct DownloadsView {
+        /// All but deleted ones.
+        pub downloads: Vec<DownloadView>,
+    }
+
+    /// One download.
+    pub struct DownloadView {
+        /// Identity.
+        pub id: DownloadId,
+        /// The unit.
+        pub unit_id: UnitId,
+        /// The lesson, where only one is taken along.
+        pub lesson_id: Option<LessonId>,
+        /// Name of the unit or lesson.
+        pub title: String,
+        /// The picture.
+        pub cover_asset_id: Option<AssetId>,
+        /// Colour of the course.
+        pub accent: String,
+        /// The rendition asked for.
+        pub quality: Quality,
+        /// State.
+        pub state: DownloadState,
+        /// Why it waits, when pending.
+        pub wait_reason: Option<WaitReason>,
+        /// Why it failed.
+        pub error: Option<ErrorCode>,
+        /// Verified bytes.
+        #[ts(type = "number")]
+        pub bytes_done: u64,
+        /// All bytes.
+        #[ts(type = "number")]
+        pub bytes_total: u64,
+        /// Now; 0 when it doesn't run.
+        #[ts(type = "number")]
+        pub bytes_per_second: u64,
+        /// Estimated.
+        #[ts(type = "number | null")]
+        pub seconds_left: Option<u64>,
+        /// 1–10, 10 first.
+        pub priority: u8,
+        /// When it was asked for.
+        pub created_at: TimeMs,
+        /// When it was ready.
+        pub completed_at: Option<TimeMs>,
+        /// The last day it opens.
+        pub expires_at: Option<TimeMs>,
+    }
+
+    /// Asks for a unit, or one lesson of it, to be taken along.
+    pub struct StartDownload {
+        /// The unit.
+        pub unit_id: UnitId,
+        /// Only this lesson.
+        #[serde(default)]
+        pub lesson_id: Option<LessonId>,
+        /// The rendition; none: the default of the settings.
+        #[serde(default)]
+        pub quality: Option<Quality>,
+    }
+
+    /// Asks about one download.
+    pub struct DownloadRequest {
+        /// Which.
+        pub download_id: DownloadId,
+    }
+
+    /// Moves a waiting download within the queue.
+    pub struct MoveDownload {
+        /// Which.
+        pub download_id: DownloadId,
+        /// Before this one; none: to the end.
+        pub before: Option<DownloadId>,
+    }
+}
