@@ -24,7 +24,7 @@ pub mod sync;
 
 mod engine;
 
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, OpenNotice};
 pub use error::{EngineError, OpenError};
 pub use events::EngineEvent;
 pub use ports::Ports;

@@ -1,0 +1,47 @@
+//! Errors as a front end meets them: a code to choose words by, and facts to fill them.
+
+use carrel_engine::{EngineError, OpenError};
+use carrel_model::ErrorCode;
+use serde_json::Value;
+
+/// What went wrong. The UI chooses its words by `code`; `message` is for "Copy details" and logs.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, ts_rs::TS, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct HostError {
+    /// The closed word.
+    pub code: ErrorCode,
+    /// For a log; not for a learner.
+    pub message: String,
+    /// Whether the same request may succeed later without anybody changing it.
+    pub retryable: bool,
+    /// Numbers for the sentence; its shape depends on the code.
+    #[ts(type = "Record<string, unknown> | null")]
+    pub details: Value,
+}
+
+impl HostError {
+    /// A refusal by the host itself.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retryable: false, details: Value::Null }
+    }
+}
+
+impl From<EngineError> for HostError {
+    fn from(error: EngineError) -> Self {
+        Self {
+            code: error.code(),
+            retryable: error.is_retryable(),
+            details: error.details(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<&OpenError> for HostError {
+    fn from(error: &OpenError) -> Self {
+        let retryable =
+            matches!(error.code(), ErrorCode::StoreInUse | ErrorCode::StorageFull | ErrorCode::StorageUnavailable);
+        Self { code: error.code(), message: error.to_string(), retryable, details: Value::Null }
+    }
+}

@@ -1,0 +1,203 @@
+// Generated from the command table of carrel-host. Do not edit: `cargo xtask generate`.
+
+import type { AnswerQuestion } from './types/AnswerQuestion';
+import type { AppView } from './types/AppView';
+import type { CompleteLesson } from './types/CompleteLesson';
+import type { DeleteUnit } from './types/DeleteUnit';
+import type { Deleted } from './types/Deleted';
+import type { DiagnosticsView } from './types/DiagnosticsView';
+import type { DownloadRequest } from './types/DownloadRequest';
+import type { DownloadView } from './types/DownloadView';
+import type { DownloadsView } from './types/DownloadsView';
+import type { FinishSession } from './types/FinishSession';
+import type { LessonRequest } from './types/LessonRequest';
+import type { LessonView } from './types/LessonView';
+import type { LibraryView } from './types/LibraryView';
+import type { MoveDownload } from './types/MoveDownload';
+import type { OutboxExport } from './types/OutboxExport';
+import type { OutboxRequest } from './types/OutboxRequest';
+import type { OutboxView } from './types/OutboxView';
+import type { PlaybackView } from './types/PlaybackView';
+import type { ProfileView } from './types/ProfileView';
+import type { ProgressView } from './types/ProgressView';
+import type { QuizView } from './types/QuizView';
+import type { RecordPosition } from './types/RecordPosition';
+import type { Settings } from './types/Settings';
+import type { SignIn } from './types/SignIn';
+import type { SignOut } from './types/SignOut';
+import type { StartDownload } from './types/StartDownload';
+import type { StartQuiz } from './types/StartQuiz';
+import type { StorageView } from './types/StorageView';
+import type { SwitchProfile } from './types/SwitchProfile';
+import type { SyncNowView } from './types/SyncNowView';
+import type { SyncView } from './types/SyncView';
+import type { UndoDelete } from './types/UndoDelete';
+import type { UnitRequest } from './types/UnitRequest';
+import type { UnitView } from './types/UnitView';
+
+/** How a front end reaches a command: over IPC or HTTP. */
+export type Call = <T>(command: string, request: unknown) => Promise<T>;
+
+/** Every command, by room. */
+export interface Commands {
+  readonly access: {
+    /** Signs in, or signs in again. */
+    signIn(request: SignIn): Promise<ProfileView>;
+    /** Makes a learner of this device the current one. */
+    switch(request: SwitchProfile): Promise<ProfileView>;
+    /** Signs out. */
+    signOut(request: SignOut): Promise<void>;
+  };
+  readonly app: {
+    /** Everything a front end needs to start: who learns, state of sync, choices, where media are. */
+    state(): Promise<AppView>;
+    /** Tries again to open a store that could not be opened. */
+    reopen(): Promise<AppView>;
+    /** Versions, counts and checks, for the diagnostics window. */
+    diagnostics(): Promise<DiagnosticsView>;
+  };
+  readonly catalogue: {
+    /** Courses and units. */
+    library(): Promise<LibraryView>;
+    /** A unit. */
+    unit(request: UnitRequest): Promise<UnitView>;
+    /** A lesson. */
+    lesson(request: LessonRequest): Promise<LessonView>;
+    /** Fetches what changed. */
+    refresh(): Promise<void>;
+  };
+  readonly downloads: {
+    /** The queue. */
+    list(): Promise<DownloadsView>;
+    /** Takes a unit or a lesson along. */
+    start(request: StartDownload): Promise<DownloadView>;
+    /** Stops one; verified bytes stay. */
+    pause(request: DownloadRequest): Promise<DownloadView>;
+    /** Lets one go on. */
+    resume(request: DownloadRequest): Promise<DownloadView>;
+    /** Calls one off. */
+    cancel(request: DownloadRequest): Promise<DownloadView>;
+    /** Tries one again. */
+    retry(request: DownloadRequest): Promise<DownloadView>;
+    /** Stops all. */
+    pauseAll(): Promise<DownloadsView>;
+    /** Lets all go on. */
+    resumeAll(): Promise<DownloadsView>;
+    /** Moves a waiting one. */
+    reorder(request: MoveDownload): Promise<DownloadsView>;
+  };
+  readonly learning: {
+    /** Records a place. */
+    recordPosition(request: RecordPosition): Promise<ProgressView>;
+    /** Records a completion. */
+    complete(request: CompleteLesson): Promise<ProgressView>;
+    /** The quiz of a lesson. */
+    quiz(request: LessonRequest): Promise<QuizView>;
+    /** Starts or goes on with a quiz. */
+    startQuiz(request: StartQuiz): Promise<QuizView>;
+    /** Records an answer. */
+    answer(request: AnswerQuestion): Promise<QuizView>;
+    /** Hands a session in. */
+    finish(request: FinishSession): Promise<QuizView>;
+  };
+  readonly outbox: {
+    /** What waits to be sent. */
+    list(): Promise<OutboxView>;
+    /** Sends a refused one again. */
+    retry(request: OutboxRequest): Promise<OutboxView>;
+    /** Gives a refused one up. */
+    discard(request: OutboxRequest): Promise<OutboxView>;
+    /** Everything that waits, as a file. */
+    export(): Promise<OutboxExport>;
+  };
+  readonly playback: {
+    /** What a lesson's player needs. */
+    open(request: LessonRequest): Promise<PlaybackView>;
+  };
+  readonly settings: {
+    /** A learner's choices. */
+    get(): Promise<Settings>;
+    /** Keeps them. */
+    set(request: Settings): Promise<Settings>;
+  };
+  readonly storage: {
+    /** What is on the disk. */
+    usage(): Promise<StorageView>;
+    /** Deletes a unit's files. */
+    deleteUnit(request: DeleteUnit): Promise<Deleted>;
+    /** Deletes all files of the learner. */
+    clearAll(): Promise<Deleted>;
+    /** Takes a deletion back. */
+    undoDelete(request: UndoDelete): Promise<StorageView>;
+  };
+  readonly sync: {
+    /** Network, waiting writes, last sync. */
+    status(): Promise<SyncView>;
+    /** "Sync now". */
+    now(): Promise<SyncNowView>;
+  };
+}
+
+/** Binds every command to a way of calling. */
+export function bindCommands(call: Call): Commands {
+  return {
+    access: {
+      signIn: (request) => call('access_sign_in', request),
+      switch: (request) => call('access_switch', request),
+      signOut: (request) => call('access_sign_out', request),
+    },
+    app: {
+      state: () => call('app_state', null),
+      reopen: () => call('app_reopen', null),
+      diagnostics: () => call('app_diagnostics', null),
+    },
+    catalogue: {
+      library: () => call('catalogue_library', null),
+      unit: (request) => call('catalogue_unit', request),
+      lesson: (request) => call('catalogue_lesson', request),
+      refresh: () => call('catalogue_refresh', null),
+    },
+    downloads: {
+      list: () => call('downloads_list', null),
+      start: (request) => call('downloads_start', request),
+      pause: (request) => call('downloads_pause', request),
+      resume: (request) => call('downloads_resume', request),
+      cancel: (request) => call('downloads_cancel', request),
+      retry: (request) => call('downloads_retry', request),
+      pauseAll: () => call('downloads_pause_all', null),
+      resumeAll: () => call('downloads_resume_all', null),
+      reorder: (request) => call('downloads_reorder', request),
+    },
+    learning: {
+      recordPosition: (request) => call('learning_record_position', request),
+      complete: (request) => call('learning_complete', request),
+      quiz: (request) => call('learning_quiz', request),
+      startQuiz: (request) => call('learning_start_quiz', request),
+      answer: (request) => call('learning_answer', request),
+      finish: (request) => call('learning_finish', request),
+    },
+    outbox: {
+      list: () => call('outbox_list', null),
+      retry: (request) => call('outbox_retry', request),
+      discard: (request) => call('outbox_discard', request),
+      export: () => call('outbox_export', null),
+    },
+    playback: {
+      open: (request) => call('playback_open', request),
+    },
+    settings: {
+      get: () => call('settings_get', null),
+      set: (request) => call('settings_set', request),
+    },
+    storage: {
+      usage: () => call('storage_usage', null),
+      deleteUnit: (request) => call('storage_delete_unit', request),
+      clearAll: () => call('storage_clear_all', null),
+      undoDelete: (request) => call('storage_undo_delete', request),
+    },
+    sync: {
+      status: () => call('sync_status', null),
+      now: () => call('sync_now', null),
+    },
+  };
+}
