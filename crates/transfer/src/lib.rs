@@ -1,1 +1,40 @@
-//! placeholder
+//! Bytes over HTTP into a verified file.
+//!
+//! [`Fetcher::fetch`] takes a [`Manifest`](carrel_model::pieces::Manifest) – size, hash and the value of every MiB – and
+//! ends with a complete, verified and durable file, or with one typed [`FetchError`]. The principle: *what verifies is
+//! right; what doesn't is fetched again.* Status codes, lengths, ETags and encodings only help to notice sooner; nothing a
+//! server says can make a wrong byte count as right.
+//!
+//! The rooms: `plan` and `answer` decide without I/O (which range next, what a response means), `patience` when to
+//! try again, `part_file` and `writer` put pieces on disk, `checkpoint` makes them durable before it tells the
+//! [`Journal`], and `fetcher` drives them. Courses, SQL and Tauri are unknown here: addresses come from [`Sources`].
+
+mod answer;
+mod attempt;
+mod checkpoint;
+mod client;
+mod clock;
+mod control;
+mod error;
+mod fetcher;
+mod incoming;
+mod journal;
+mod part_file;
+mod patience;
+mod piece_set;
+mod plan;
+mod request;
+mod run;
+mod sources;
+mod speed;
+mod supply;
+mod writer;
+
+pub use client::{ClientError, HttpClient, HttpOptions};
+pub use clock::{Clock, SystemClock};
+pub use control::{Control, Progress, State, WaitCause};
+pub use error::{FetchError, Lie};
+pub use fetcher::{FetchRequest, Fetched, Fetcher, FetcherConfig};
+pub use journal::{Checkpoint, FileJournal, Journal, JournalError, NoJournal};
+pub use piece_set::PieceSet;
+pub use sources::{FixedSources, ResolveReason, Source, SourceError, Sources};

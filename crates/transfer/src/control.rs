@@ -1,0 +1,168 @@
+//! The caller's hand on a running fetch: stop it, hurry it, watch it.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::FetchError;
+
+/// What a fetch is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum State {
+    /// Not begun.
+    #[default]
+    Waiting,
+    /// Looking at what is on disk.
+    Checking,
+    /// Asking for addresses.
+    Resolving,
+    /// Receiving.
+    Fetching,
+    /// Waiting before the next attempt.
+    Retrying {
+        /// Why.
+        cause: WaitCause,
+        /// How long this wait is in all.
+        wait: Duration,
+    },
+    /// Hashing and syncing the rest.
+    Finishing,
+    /// Complete, verified, durable.
+    Complete,
+}
+
+/// Why a fetch waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitCause {
+    /// No connection, or a broken one.
+    Network,
+    /// The source failed or asked for patience.
+    Source,
+    /// The service that gives addresses is unavailable.
+    Addresses,
+}
+
+/// How far a fetch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Bytes in verified pieces, from this run and earlier ones.
+    pub bytes_verified: u64,
+    /// Bytes in all.
+    pub bytes_total: u64,
+    /// Speed over the last few seconds, as received.
+    pub bytes_per_second: u64,
+    /// What it is doing.
+    pub state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Go,
+    Pause,
+    Cancel,
+}
+
+/// Stops, hurries and shows one fetch; clones belong to the same fetch.
+#[derive(Debug, Clone)]
+pub struct Control {
+    wish: watch::Sender<Wish>,
+    nudge: watch::Sender<u64>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Control {
+    /// A control for one fetch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            wish: watch::Sender::new(Wish::Go),
+            nudge: watch::Sender::new(0),
+            progress: watch::Sender::new(Progress::default()),
+        }
+    }
+
+    /// Ends the fetch with [`FetchError::Paused`] once everything verified is durable. Doesn't undo a cancel.
+    pub fn pause(&self) {
+        self.wish.send_if_modified(|wish| {
+            let first = *wish == Wish::Go;
+            if first {
+                *wish = Wish::Pause;
+            }
+            first
+        });
+    }
+
+    /// Ends the fetch with [`FetchError::Cancelled`], as soon as possible.
+    pub fn cancel(&self) {
+        self.wish.send_replace(Wish::Cancel);
+    }
+
+    /// Says that the network has changed: a wait ends now, an open connection is given up and a new one made.
+    pub fn reconnect(&self) {
+        self.nudge.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Watches the progress. The value changes at most a few times per second and at every change of state.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    pub(crate) fn show(&self, progress: Progress) {
+        self.progress.send_if_modified(|shown| {
+            let changed = *shown != progress;
+            *shown = progress;
+            changed
+        });
+    }
+
+    pub(crate) fn ears(&self) -> Ears {
+        let mut nudge = self.nudge.subscribe();
+        nudge.mark_unchanged();
+        Ears { wish: self.wish.subscribe(), nudge, _control: self.clone() }
+    }
+}
+
+/// What interrupts a wait of the fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    Stop,
+    Reconnect,
+}
+
+/// The fetch's side of a [`Control`].
+#[derive(Debug)]
+pub(crate) struct Ears {
+    wish: watch::Receiver<Wish>,
+    nudge: watch::Receiver<u64>,
+    // Keeps the senders alive, so that waiting for them never fails.
+    _control: Control,
+}
+
+impl Ears {
+    /// The error to end with, if the caller wants an end.
+    pub(crate) fn stop(&self) -> Result<(), FetchError> {
+        match *self.wish.borrow() {
+            Wish::Go => Ok(()),
+            Wish::Pause => Err(FetchError::Paused),
+            Wish::Cancel => Err(FetchError::Cancelled),
+        }
+    }
+
+    /// Returns when the caller wants an end or a new connection; may be dropped and called again.
+    pub(crate) async fn interrupted(&mut self) -> Interruption {
+        tokio::select! {
+            biased;
+            _ = self.wish.wait_for(|wish| *wish != Wish::Go) => Interruption::Stop,
+            _ = self.nudge.changed() => Interruption::Reconnect,
+        }
+    }
+}

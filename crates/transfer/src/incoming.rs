@@ -1,0 +1,43 @@
+//! The piece being received: where the next bytes belong. Pure.
+//!
+//! It outlives a broken connection, so that a source that is always cut after a few KiB still gets a piece through.
+
+use carrel_model::pieces::Manifest;
+
+/// A piece of which some bytes have arrived.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) piece: u64,
+    pub(crate) buffer: Vec<u8>,
+    length: usize,
+}
+
+impl Incoming {
+    pub(crate) fn new(manifest: &Manifest, piece: u64, mut buffer: Vec<u8>) -> Self {
+        let length = usize::try_from(manifest.piece_range(piece).1).unwrap_or(0);
+        buffer.clear();
+        buffer.reserve_exact(length);
+        Self { piece, buffer, length }
+    }
+
+    /// Takes what belongs to this piece and returns the rest.
+    pub(crate) fn take<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (mine, rest) = bytes.split_at(bytes.len().min(self.length - self.buffer.len()));
+        self.buffer.extend_from_slice(mine);
+        rest
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.buffer.len() == self.length
+    }
+
+    /// How many of its bytes have arrived.
+    pub(crate) const fn arrived(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Forgets what arrived after that many bytes.
+    pub(crate) fn forget_after(&mut self, arrived: usize) {
+        self.buffer.truncate(arrived);
+    }
+}

@@ -1,0 +1,89 @@
+//! One request for a range, redirects followed by hand, failures put into words.
+
+use std::{error::Error, io};
+
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, LOCATION, RANGE},
+};
+use reqwest::Response;
+use url::Url;
+
+use crate::{HttpClient, Source, patience::Setback};
+
+const REDIRECTS: usize = 5;
+/// How much of an error body is read to classify it.
+const ERROR_BODY_BYTES: usize = 16 << 10;
+
+/// Asks a source for the bytes from `start` up to but without `end`.
+pub(crate) async fn ask(client: &HttpClient, source: &Source, start: u64, end: u64) -> Result<Response, Setback> {
+    let mut url = source.url.clone();
+    let mut extra = Some(&source.headers);
+    for _ in 0..=REDIRECTS {
+        let mut request = client.0.get(url.clone()).headers(extra.cloned().unwrap_or_else(HeaderMap::new));
+        request = request.header(RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
+        request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
+        request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let response = request.send().await.map_err(|error| failure(&error))?;
+        if !is_redirect(response.status()) {
+            return Ok(response);
+        }
+        let next = target(&url, response.headers()).ok_or(Setback::ForbiddenRedirect)?;
+        if next.origin() != url.origin() {
+            // Tokens and cookies are meant for the source's own origin; a later hop back doesn't earn them again.
+            extra = None;
+        }
+        url = next;
+    }
+    Err(Setback::TooManyRedirects)
+}
+
+/// The beginning of an error's body.
+pub(crate) async fn error_body(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < ERROR_BODY_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    body.truncate(ERROR_BODY_BYTES);
+    body
+}
+
+const fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads, if it may be followed.
+fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
+    let mut next = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+    // A name and password in an address would become an Authorization header.
+    let credentials = !next.username().is_empty() || next.password().is_some();
+    let scheme = match (from.scheme(), next.scheme()) {
+        (_, "https") | ("http", "http") => true,
+        _ => false,
+    };
+    next.set_fragment(None);
+    (scheme && !credentials && next.has_host()).then_some(next)
+}
+
+/// What a failure of the client means.
+pub(crate) fn failure(error: &reqwest::Error) -> Setback {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut deepest = error.to_string();
+    while let Some(inner) = cause {
+        if let Some(tls) = tls_error(inner) {
+            return Setback::Tls(tls.to_string());
+        }
+        deepest = inner.to_string();
+        cause = inner.source();
+    }
+    if error.is_body() || error.is_decode() { Setback::Cut } else { Setback::Unreachable(deepest) }
+}
+
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    // io::Error hides what it wraps from `source()`.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.downcast_ref().or_else(|| wrapped.and_then(|inner| inner.downcast_ref()))
+}
