@@ -1,11 +1,13 @@
 //! The door: puts the rooms together.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
+
+use tokio_util::sync::DropGuard;
 
 use crate::{
-    EngineEvent, OpenError, Ports, access::Access, catalogue::Catalogue, downloads::Downloads, events::EventBus,
-    learning::Learning, library::Library, outbox::Outbox, playback::Playback, settings::SettingsStore,
-    storage::Storage, sync::Sync,
+    EngineEvent, OpenError, Ports, access::Access, background::Background, catalogue::Catalogue, downloads::Downloads,
+    events::EventBus, learning::Learning, library::Library, outbox::Outbox, playback::Playback,
+    settings::SettingsStore, storage::Storage, sync::Sync,
 };
 
 /// Where an engine lives.
@@ -31,6 +33,9 @@ pub struct Engine {
     sync: Sync,
     storage: Storage,
     settings: SettingsStore,
+    notices: Arc<[OpenNotice]>,
+    background: Background,
+    _stops_with_the_last_clone: Arc<DropGuard>,
 }
 
 /// Something the learner must be told once after opening.
@@ -50,18 +55,41 @@ pub enum OpenNotice {
 
 impl Engine {
     /// Opens the store, brings it up to date, and starts the background work (queue, sync).
-    pub async fn open(_config: EngineConfig, _ports: Ports) -> Result<Self, OpenError> {
-        todo!()
+    pub async fn open(config: EngineConfig, ports: Ports) -> Result<Self, OpenError> {
+        let (library, mut notices) = Library::open(&config.data_dir, ports.clock.as_ref()).await?;
+        if ports.secrets.is_fallback() {
+            notices.push(OpenNotice::SecretsInFile);
+        }
+        let events = EventBus::default();
+        let background = Background::default();
+        Ok(Self {
+            library,
+            events,
+            access: Access {},
+            catalogue: Catalogue {},
+            downloads: Downloads {},
+            playback: Playback {},
+            learning: Learning {},
+            outbox: Outbox {},
+            sync: Sync {},
+            storage: Storage {},
+            settings: SettingsStore {},
+            notices: notices.into(),
+            _stops_with_the_last_clone: Arc::new(background.guard()),
+            background,
+        })
     }
 
     /// What the learner must be told once.
+    #[must_use]
     pub fn notices(&self) -> Vec<OpenNotice> {
-        todo!()
+        self.notices.to_vec()
     }
 
     /// Stops background work and closes the database; verified bytes and writes are already durable.
     pub async fn close(&self) {
-        todo!()
+        self.background.stop().await;
+        self.library.close().await;
     }
 
     /// What changes from now on.

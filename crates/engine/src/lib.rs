@@ -7,6 +7,7 @@
 mod macros;
 
 pub mod access;
+pub mod background;
 pub mod blobs;
 pub mod catalogue;
 pub mod downloads;

@@ -4,19 +4,48 @@
 //! `SQLITE_BUSY`. So there is exactly one, behind a queue ([`Library::write`]), and each transaction on it begins
 //! `IMMEDIATE`. Readers are opened read-only (`mode=ro`, `query_only`), so no code path can write around the queue.
 //! Tables belong to rooms; each room has its own migration file and its SQL beside its functions.
+//!
+//! A lock file keeps a second process out: two of them would each believe to be the only writer of `partial/`.
+
+mod lock;
+mod open;
+mod pragmas;
+mod salvage;
+
+use std::path::Path;
 
 use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use crate::{OpenError, OpenNotice, ports::Clock};
+use lock::StoreLock;
+
+/// Name of the database within the data folder.
+pub const DATABASE_FILE: &str = "carrel.db";
+
+/// A transaction on the one writing connection.
+pub type WriteTx = Transaction<'static, Sqlite>;
 
 /// The open database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Library {
     writer: SqlitePool,
     readers: SqlitePool,
+    lock: StoreLock,
 }
 
 impl Library {
+    /// Opens the database of a data folder, makes it if there is none, and brings it up to date.
+    ///
+    /// A newer database is refused and left untouched. One that can't be read is set aside under another name; what can be
+    /// read of its unsent writes is carried over, and the notice says so.
+    pub async fn open(data_dir: &Path, clock: &dyn Clock) -> Result<(Self, Vec<OpenNotice>), OpenError> {
+        let lock = StoreLock::take(data_dir).await?;
+        let (writer, readers, notices) = open::open(data_dir, clock).await?;
+        Ok((Self { writer, readers, lock }, notices))
+    }
+
     /// Begins a transaction on the one writing connection, waiting for its turn. Dropped without a commit it rolls back.
-    pub async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pub async fn write(&self) -> Result<WriteTx, sqlx::Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
@@ -25,4 +54,15 @@ impl Library {
     pub const fn readers(&self) -> &SqlitePool {
         &self.readers
     }
+
+    /// Closes all connections and lets go of the store.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+        self.lock.release();
+    }
 }
+
+#[cfg(test)]
+#[path = "library_tests.rs"]
+mod tests;
