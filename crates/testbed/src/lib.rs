@@ -1,1 +1,5 @@
-//! placeholder
+//! Test only: hostile servers, clocks and content that the tests of the other rooms share.
+
+pub mod http_origin;
+pub mod processes;
+pub mod relay;

@@ -27,7 +27,7 @@ enum Note {
 /// The fetch's side of the checkpoint task.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
-    notes: mpsc::UnboundedSender<Note>,
+    notes: Option<mpsc::UnboundedSender<Note>>,
     task: JoinHandle<Result<(), FetchError>>,
 }
 
@@ -36,18 +36,24 @@ impl Checkpoints {
     pub(crate) fn start(blob: BlobHash, recorded: PieceSet, part: PartFile, journal: Arc<dyn Journal>) -> Self {
         let (notes, waiting) = mpsc::unbounded_channel();
         let keeper = Keeper { blob, verified: recorded, part, journal, unsynced: 0, changed: false };
-        Self { notes, task: tokio::spawn(keeper.run(waiting)) }
+        Self { notes: Some(notes), task: tokio::spawn(keeper.run(waiting)) }
     }
 
     /// The piece is verified and written.
     pub(crate) fn written(&self, piece: u64) {
-        // The task ends early only with an error, which `finish` reports.
-        self.notes.send(Note::Written(piece)).ok();
+        self.note(Note::Written(piece));
     }
 
     /// The piece recorded earlier is not there.
     pub(crate) fn lost(&self, piece: u64) {
-        self.notes.send(Note::Lost(piece)).ok();
+        self.note(Note::Lost(piece));
+    }
+
+    fn note(&self, note: Note) {
+        // The task ends early only with an error, which `finish` reports.
+        if let Some(notes) = &self.notes {
+            notes.send(note).ok();
+        }
     }
 
     /// Whether the task has ended by itself, which only an error makes it do.
@@ -56,9 +62,9 @@ impl Checkpoints {
     }
 
     /// Makes the rest durable, records it, and ends.
-    pub(crate) async fn finish(self) -> Result<(), FetchError> {
-        drop(self.notes);
-        self.task.await.map_err(std::io::Error::other)?
+    pub(crate) async fn finish(&mut self) -> Result<(), FetchError> {
+        self.notes = None;
+        (&mut self.task).await.map_err(std::io::Error::other)?
     }
 }
 

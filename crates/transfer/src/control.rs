@@ -46,13 +46,18 @@ pub enum WaitCause {
 
 /// How far a fetch has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Progress {
     /// Bytes in verified pieces, from this run and earlier ones.
     pub bytes_verified: u64,
     /// Bytes in all.
     pub bytes_total: u64,
+    /// Bytes of bodies received in this run, those thrown away included.
+    pub bytes_fetched: u64,
     /// Speed over the last few seconds, as received.
     pub bytes_per_second: u64,
+    /// How often something went wrong in this run and was tried again.
+    pub retries: u32,
     /// What it is doing.
     pub state: State,
 }

@@ -4,7 +4,10 @@ use std::{
     fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use carrel_model::pieces::{Manifest, PIECE_BYTES};
@@ -21,6 +24,8 @@ pub(crate) struct PartFile {
     file: Arc<File>,
     path: PathBuf,
     size: u64,
+    /// Somebody made the file shorter while it was open, so bytes written before may be gone.
+    was_cut: Arc<AtomicBool>,
 }
 
 impl PartFile {
@@ -31,7 +36,7 @@ impl PartFile {
         if before > size {
             file.set_len(size)?;
         }
-        let part = Self { file: Arc::new(file), path: path.to_owned(), size };
+        let part = Self { file: Arc::new(file), path: path.to_owned(), size, was_cut: Arc::default() };
         if size > 0 {
             part.reserve(before)?;
         }
@@ -74,6 +79,10 @@ impl PartFile {
 
     /// Writes a piece at its place.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        // A write behind the cut would make the file long again and hide the hole.
+        if self.file.metadata()?.len() < self.size {
+            self.was_cut.store(true, Ordering::Release);
+        }
         positional::write_all(&self.file, bytes, offset)
     }
 
@@ -101,7 +110,8 @@ impl PartFile {
         if !positional::same_file(&there, &self.file.metadata()?) {
             return Ok(FileState::Gone);
         }
-        Ok(if there.len() == self.size { FileState::Whole } else { FileState::Cut })
+        let cut = self.was_cut.swap(false, Ordering::AcqRel) || there.len() != self.size;
+        Ok(if cut { FileState::Cut } else { FileState::Whole })
     }
 
     /// Gives the file its length back after it was cut.

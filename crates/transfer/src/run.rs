@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
             // The outcome stands; what else fails now would only hide it.
             self.settle(done).ok();
         }
-        let bytes_verified = self.plan.held_bytes();
+        self.tell();
         let durable = self.checkpoints.finish().await;
         match outcome {
             Ok(()) => durable?,
@@ -166,7 +166,8 @@ impl<'a> Run<'a> {
         let part = self.part.clone();
         tokio::task::spawn_blocking(move || part.sync_folder()).await.map_err(std::io::Error::other)??;
         let bytes = self.manifest.size();
-        self.control.show(Progress { bytes_verified, bytes_total: bytes, bytes_per_second: 0, state: State::Complete });
+        self.state = State::Complete;
+        self.tell();
         Ok(Fetched { path, bytes, bytes_fetched: self.bytes_fetched, retries: self.retries })
     }
 
@@ -332,11 +333,17 @@ impl<'a> Run<'a> {
         }
         self.state = state;
         self.shown_at = elapsed;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
         self.control.show(Progress {
             bytes_verified: self.plan.held_bytes(),
             bytes_total: self.manifest.size(),
-            bytes_per_second: self.speed.at(elapsed),
-            state,
+            bytes_fetched: self.bytes_fetched,
+            bytes_per_second: self.speed.at(self.fetcher.config.clock.elapsed()),
+            retries: self.retries,
+            state: self.state,
         });
     }
 }

@@ -1,0 +1,85 @@
+//! SIGKILL at random moments: no verified piece is lost, and a kill costs at most the piece that was in the air.
+//!
+//! The killed process is this test program itself, started again with the address in its environment.
+
+mod rig;
+
+use std::{
+    env,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use carrel_model::pieces::Manifest;
+use carrel_testbed::http_origin::Origin;
+use carrel_transfer::{Control, FetchRequest, Fetcher, FetcherConfig, FileJournal, FixedSources, HttpClient, HttpOptions};
+use rig::{MIB, content, manifest_of};
+
+const SIZE: u64 = 48 * MIB + 4321;
+const KILLS: u64 = 20;
+const FOLDER: &str = "CARREL_KILL_FOLDER";
+const ADDRESS: &str = "CARREL_KILL_URL";
+
+/// Does nothing in an ordinary run; in a process started by the test below it is the fetch to be killed.
+#[tokio::test]
+async fn victim() {
+    let (Ok(folder), Ok(url)) = (env::var(FOLDER), env::var(ADDRESS)) else { return };
+    let folder = std::path::PathBuf::from(folder);
+    let manifest: Manifest = serde_json::from_slice(&std::fs::read(folder.join("manifest")).unwrap()).unwrap();
+    let fetcher = Fetcher::new(HttpClient::new(&HttpOptions::default()).unwrap(), FetcherConfig::default());
+    let request = FetchRequest::new(manifest, folder.join("blob.part"));
+    let sources = Arc::new(FixedSources(vec![url.parse().unwrap()]));
+    let journal = Arc::new(FileJournal::new(folder.join("journal")));
+    fetcher.fetch(request, sources, journal, Control::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_kills_cost_at_most_a_piece_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(SIZE, 26);
+    let manifest = manifest_of(&content);
+    std::fs::write(folder.path().join("manifest"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let origin = Origin::start(content.clone()).await.unwrap();
+    origin.throttle(12 * MIB);
+    let start = || {
+        Command::new(env::current_exe().unwrap())
+            .args(["--exact", "victim", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .env(ADDRESS, origin.url("/blob"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+
+    let seed = 26_u64;
+    let mut random = seed;
+    let mut asked = Vec::new();
+    for kill in 0..KILLS {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Over all kills about four fifths of the file get through, so that none of them comes too late.
+        let after = 1 + (random >> 33) % (SIZE * 8 / 5 / KILLS);
+        let (requests, bytes) = (origin.seen().len(), origin.body_bytes());
+        let mut victim = start();
+        let begun = Instant::now();
+        while origin.seen().len() == requests || origin.body_bytes() < bytes + after {
+            assert!(begun.elapsed() < Duration::from_secs(20), "seed {seed}, kill {kill}: no bytes flow");
+            assert!(victim.try_wait().unwrap().is_none(), "seed {seed}, kill {kill}: it ended by itself");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let (from, _) = origin.seen().last().unwrap().range.unwrap();
+        asked.push(from);
+        // What the next one asks for tells what survived; the socket's own buffers hold what never reached the victim.
+    }
+    let status = start().wait().unwrap();
+    assert!(status.success());
+    assert!(std::fs::read(folder.path().join("blob.part")).unwrap() == content);
+
+    let sent = origin.body_bytes();
+    let in_the_air = KILLS * MIB;
+    let never_read = KILLS * 8 * MIB;
+    assert!(sent <= SIZE + in_the_air + never_read, "{sent}");
+    assert!(asked.is_sorted(), "no kill may lose what an earlier process had verified: {asked:?}");
+}
