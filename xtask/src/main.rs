@@ -1,2 +1,68 @@
-//! Tasks.
-fn main() {}
+//! `cargo xtask …`: everything one does with this repository, by one name each.
+//!
+//! The tasks only start other programs – cargo, npm, the built binaries – in the right order with the right settings.
+//! What is tested, and how, is written where it is tested.
+
+mod bench;
+mod build;
+mod demo;
+mod generate;
+mod places;
+mod program;
+mod samples;
+mod setup;
+mod steps;
+mod story;
+mod web;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the Carrel repository", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing: system packages (Debian, Ubuntu), npm packages
+    Setup,
+    /// Build the UI, the app, the service and the HTTP host
+    Build,
+    /// Build everything, publish the sample courses and open the app, signed in
+    Demo(demo::Options),
+    /// Serve the app to a browser, against a service with the sample courses
+    Web(web::Options),
+    /// Run every check and test, as CI does
+    Test(steps::Options),
+    /// Run the story in the real window several times
+    Story(story::Options),
+    /// Write the generated files anew: TypeScript client, OpenAPI document, permission lists
+    Generate,
+    /// Take the pictures of the README
+    Screenshots,
+    /// Measure
+    Bench(bench::Options),
+}
+
+fn main() -> std::process::ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Setup => setup::run(),
+        Task::Build => setup::run().and_then(|()| build::run()),
+        Task::Demo(options) => demo::run(&options),
+        Task::Web(options) => web::run(&options),
+        Task::Test(options) => steps::run(&options),
+        Task::Story(options) => story::run(&options),
+        Task::Generate => generate::run(),
+        Task::Screenshots => story::screenshots(),
+        Task::Bench(options) => bench::run(&options),
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
