@@ -1,0 +1,129 @@
+//! What went wrong, as RFC 9457 problem details.
+
+use std::any::Any;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use carrel_model::{
+    ErrorCode,
+    wire::problem::{PROBLEM_JSON, Problem},
+};
+
+use crate::{objects::ObjectError, rules::Denial, store::StoreError};
+
+/// A request that gets a problem for an answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: StatusCode,
+    code: ErrorCode,
+    detail: String,
+    retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// With the status that belongs to the code.
+    pub(crate) fn of(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self::with_status(status_of(code), code, detail)
+    }
+
+    pub(crate) fn with_status(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
+        // What parsers say can hold parts of the input; a short part is enough to find the mistake.
+        let detail: String = detail.into().chars().filter(|c| !c.is_control()).take(300).collect();
+        Self { status, code, detail, retry_after_ms: None }
+    }
+
+    pub(crate) fn rate_limited(retry_after_ms: u64) -> Self {
+        let failure = Self::of(ErrorCode::RateLimited, "too many attempts");
+        Self { retry_after_ms: Some(retry_after_ms), ..failure }
+    }
+
+    fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed");
+        Self::of(ErrorCode::Internal, "details are in the service's log")
+    }
+}
+
+const fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::InvalidRequest => StatusCode::BAD_REQUEST,
+        ErrorCode::WrongCredentials | ErrorCode::SignInNeeded => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden
+        | ErrorCode::NotEnrolled
+        | ErrorCode::EnrolmentExpired
+        | ErrorCode::PremiumRequired
+        | ErrorCode::QuotaExceeded => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::Gone | ErrorCode::CursorExpired => StatusCode::GONE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            kind: "about:blank".to_owned(),
+            title: self.status.canonical_reason().unwrap_or_default().to_owned(),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+            retry_after_ms: self.retry_after_ms,
+        };
+        let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after_ms {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::MalformedCursor => Self::of(ErrorCode::InvalidRequest, error.to_string()),
+            StoreError::CursorExpired => Self::of(ErrorCode::CursorExpired, error.to_string()),
+            StoreError::DeviceTaken => Self::with_status(StatusCode::CONFLICT, ErrorCode::Forbidden, error.to_string()),
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ObjectError> for Failure {
+    fn from(error: ObjectError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        Self::of(denial.code(), denial.to_string())
+    }
+}
+
+/// A panic is a fault of ours: the caller learns no more than that.
+pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Failure::internal(&text.unwrap_or("a panic without words")).into_response()
+}

@@ -1,0 +1,241 @@
+//! Deciding on downloads and on single renditions (requirements A1, A6, B4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use carrel_model::{
+    BlobHash, CourseId, LearnerId, LessonId, TimeMs, UnitId,
+    content::{Asset, Course, Quality, Unit},
+    wire::content::UrlWanted,
+};
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{
+    SqliteStore, content, enrolments,
+    rows::{json, number, number_or_none, word, word_or_none},
+};
+use crate::{
+    rules::{Denial, EnrolmentFacts, may_open},
+    store::{DownloadWanted, GrantedBlob, GrantedDownload, GrantedRendition, StoreError},
+};
+
+/// What a decision about a course rests on.
+struct CourseFacts {
+    open: bool,
+    premium: bool,
+    gone: bool,
+    enrolment: Option<EnrolmentFacts>,
+}
+
+impl CourseFacts {
+    async fn load(
+        conn: &mut SqliteConnection,
+        learner: LearnerId,
+        course: CourseId,
+    ) -> Result<Option<Self>, StoreError> {
+        let row = sqlx::query("SELECT open, premium, deleted_at IS NOT NULL AS gone FROM courses WHERE course_id = ?1")
+            .bind(course.to_string())
+            .fetch_optional(&mut *conn)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Self {
+            open: row.try_get("open")?,
+            premium: row.try_get("premium")?,
+            gone: row.try_get("gone")?,
+            enrolment: enrolments::one(conn, learner, course).await?,
+        }))
+    }
+
+    /// A cover is part of the catalogue: whoever sees the course sees it. Everything else is content.
+    fn permit(&self, cover: bool, now: TimeMs) -> Result<(), Denial> {
+        let in_sight = self.open || self.enrolment.is_some();
+        match (self.gone, cover) {
+            (true, _) if in_sight => Err(Denial::Gone),
+            (false, true) if in_sight => Ok(()),
+            (true, _) | (false, true) => Err(Denial::NotEnrolled),
+            (false, false) => may_open(self.open, self.premium, self.enrolment, now),
+        }
+    }
+}
+
+pub(super) async fn renditions(
+    store: &SqliteStore,
+    learner: LearnerId,
+    wanted: &[UrlWanted],
+    now: TimeMs,
+) -> Result<Vec<GrantedRendition>, StoreError> {
+    let mut tx = store.snapshot().await?;
+    let mut facts: BTreeMap<CourseId, Option<CourseFacts>> = BTreeMap::new();
+    let mut granted = Vec::new();
+    for item in wanted {
+        let row =
+            sqlx::query("SELECT course_id, lesson_id, body FROM assets WHERE asset_id = ?1 AND deleted_at IS NULL")
+                .bind(item.asset_id.to_string())
+                .fetch_optional(&mut *tx)
+                .await?;
+        let Some(row) = row else { continue };
+        let course: CourseId = word(&row, "course_id")?;
+        if !facts.contains_key(&course) {
+            facts.insert(course, CourseFacts::load(&mut tx, learner, course).await?);
+        }
+        let cover = word_or_none::<LessonId>(&row, "lesson_id")?.is_none();
+        let permitted = facts.get(&course).and_then(Option::as_ref).is_some_and(|f| f.permit(cover, now).is_ok());
+        let asset: Asset = json(&row, "body")?;
+        if let Some(rendition) = asset.rendition_for(item.quality).filter(|_| permitted) {
+            granted.push(GrantedRendition {
+                asset_id: asset.id,
+                quality: rendition.quality,
+                hash: rendition.hash,
+                size: rendition.size,
+            });
+        }
+    }
+    Ok(granted)
+}
+
+pub(super) async fn may_read_blob(
+    store: &SqliteStore,
+    learner: LearnerId,
+    hash: BlobHash,
+    now: TimeMs,
+) -> Result<bool, StoreError> {
+    let mut tx = store.snapshot().await?;
+    let rows = sqlx::query(
+        "SELECT DISTINCT a.course_id, a.lesson_id IS NULL AS cover FROM renditions r
+         JOIN assets a ON a.asset_id = r.asset_id WHERE r.hash = ?1 AND a.deleted_at IS NULL",
+    )
+    .bind(hash.to_string())
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in rows {
+        let facts = CourseFacts::load(&mut tx, learner, word(&row, "course_id")?).await?;
+        if facts.is_some_and(|facts| row.try_get("cover").is_ok_and(|cover| facts.permit(cover, now).is_ok())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// One rendition of a download, before its pieces are read.
+struct Item {
+    asset: Asset,
+    unit: Option<UnitId>,
+}
+
+pub(super) async fn authorize(
+    store: &SqliteStore,
+    learner: LearnerId,
+    wanted: DownloadWanted,
+    quality: Quality,
+    default_quota: Option<u64>,
+    now: TimeMs,
+) -> Result<Result<GrantedDownload, Denial>, StoreError> {
+    let mut tx = store.snapshot().await?;
+    let (course, gone) = match locate(&mut tx, wanted).await? {
+        Some(found) => found,
+        None => return Ok(Err(Denial::NotFound)),
+    };
+    let Some(facts) = CourseFacts::load(&mut tx, learner, course).await? else { return Ok(Err(Denial::NotFound)) };
+    if let Err(denial) = facts.permit(false, now) {
+        return Ok(Err(denial));
+    }
+    if gone {
+        return Ok(Err(Denial::Gone));
+    }
+    let mut blobs = Vec::new();
+    let mut seen = BTreeSet::new();
+    for item in items(&mut tx, course, wanted).await? {
+        let Some(rendition) = item.asset.rendition_for(quality) else { continue };
+        if !seen.insert(rendition.hash) {
+            continue;
+        }
+        let (manifest, mime) =
+            content::manifest(&mut tx, rendition.hash).await?.ok_or(StoreError::Damaged("blob of a rendition"))?;
+        blobs.push(GrantedBlob {
+            asset_id: item.asset.id,
+            lesson_id: item.asset.lesson_id,
+            unit_id: item.unit,
+            kind: item.asset.kind,
+            quality: rendition.quality,
+            mime,
+            manifest,
+        });
+    }
+    let (quota_used, own_limit) = quota(&mut tx, learner).await?;
+    let quota_limit = own_limit.or(default_quota);
+    let size: u64 = blobs.iter().map(|blob| blob.manifest.size()).sum();
+    if let Some(limit) = quota_limit.filter(|limit| quota_used.saturating_add(size) > *limit) {
+        return Ok(Err(Denial::QuotaExceeded { wanted: size, used: quota_used, limit }));
+    }
+    let expires_at = facts.enrolment.filter(|_| !facts.open).and_then(|enrolment| enrolment.expires_at);
+    Ok(Ok(GrantedDownload { blobs, expires_at, quota_used, quota_limit }))
+}
+
+/// The course something belongs to, and whether the thing itself was withdrawn.
+async fn locate(conn: &mut SqliteConnection, wanted: DownloadWanted) -> Result<Option<(CourseId, bool)>, StoreError> {
+    let (sql, id) = match wanted {
+        DownloadWanted::Unit(id) => {
+            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM units WHERE unit_id = ?1", id.to_string())
+        }
+        DownloadWanted::Lesson(id) => {
+            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM lessons WHERE lesson_id = ?1", id.to_string())
+        }
+        DownloadWanted::Course(id) => {
+            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM courses WHERE course_id = ?1", id.to_string())
+        }
+    };
+    let row = sqlx::query(sql).bind(id).fetch_optional(conn).await?;
+    row.map(|row| Ok((word(&row, "course_id")?, row.try_get("gone")?))).transpose()
+}
+
+async fn items(conn: &mut SqliteConnection, course: CourseId, wanted: DownloadWanted) -> Result<Vec<Item>, StoreError> {
+    let rows = match wanted {
+        DownloadWanted::Unit(id) => {
+            sqlx::query("SELECT body FROM units WHERE unit_id = ?1").bind(id.to_string()).fetch_all(&mut *conn).await?
+        }
+        DownloadWanted::Lesson(id) => {
+            sqlx::query(
+                "SELECT u.body FROM units u JOIN lessons l ON l.unit_id = u.unit_id
+                 WHERE l.lesson_id = ?1 AND u.deleted_at IS NULL",
+            )
+            .bind(id.to_string())
+            .fetch_all(&mut *conn)
+            .await?
+        }
+        DownloadWanted::Course(id) => {
+            sqlx::query("SELECT body FROM units WHERE course_id = ?1 AND deleted_at IS NULL ORDER BY position")
+                .bind(id.to_string())
+                .fetch_all(&mut *conn)
+                .await?
+        }
+    };
+    let mut items = Vec::new();
+    if let DownloadWanted::Course(_) = wanted {
+        let row = sqlx::query("SELECT body FROM courses WHERE course_id = ?1")
+            .bind(course.to_string())
+            .fetch_one(conn)
+            .await?;
+        items.extend(json::<Course>(&row, "body")?.cover.map(|asset| Item { asset, unit: None }));
+    }
+    for row in &rows {
+        let unit: Unit = json(row, "body")?;
+        let id = unit.id;
+        let assets = unit.cover.into_iter().chain(unit.assets);
+        let wanted = assets.filter(|asset| match wanted {
+            DownloadWanted::Lesson(lesson) => asset.lesson_id == Some(lesson),
+            DownloadWanted::Unit(_) | DownloadWanted::Course(_) => true,
+        });
+        items.extend(wanted.map(|asset| Item { asset, unit: Some(id) }));
+    }
+    Ok(items)
+}
+
+async fn quota(conn: &mut SqliteConnection, learner: LearnerId) -> Result<(u64, Option<u64>), StoreError> {
+    let row = sqlx::query(
+        "SELECT COALESCE((SELECT SUM(bytes) FROM storage_usage WHERE learner_id = ?1), 0) AS used,
+                (SELECT quota_bytes FROM accounts WHERE learner_id = ?1) AS quota",
+    )
+    .bind(learner.to_string())
+    .fetch_one(conn)
+    .await?;
+    Ok((number(&row, "used")?, number_or_none(&row, "quota")?))
+}
