@@ -116,7 +116,9 @@ impl FetchError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after, .. } | Self::Sources(SourceError::Unavailable { retry_after, .. }) => *retry_after,
+            Self::Busy { retry_after, .. } | Self::Sources(SourceError::Unavailable { retry_after, .. }) => {
+                *retry_after
+            }
             _ => None,
         }
     }

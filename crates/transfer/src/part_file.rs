@@ -44,7 +44,7 @@ impl PartFile {
     }
 
     fn reserve(&self, before: u64) -> Result<(), FetchError> {
-        let needed_bytes = self.size.saturating_sub(fs4::fs_std::FileExt::allocated_size(&*self.file).unwrap_or(0));
+        let needed_bytes = self.needed_bytes();
         if needed_bytes > self.free_bytes() {
             return Err(FetchError::DiskFull { needed_bytes, free_bytes: self.free_bytes() });
         }
@@ -61,6 +61,10 @@ impl PartFile {
         Ok(())
     }
 
+    fn needed_bytes(&self) -> u64 {
+        self.size.saturating_sub(fs4::fs_std::FileExt::allocated_size(&*self.file).unwrap_or(0))
+    }
+
     fn free_bytes(&self) -> u64 {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // Unknown is not full: the write will tell.
@@ -71,7 +75,7 @@ impl PartFile {
     pub(crate) fn failure(&self, error: io::Error) -> FetchError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                FetchError::DiskFull { needed_bytes: self.size, free_bytes: self.free_bytes() }
+                FetchError::DiskFull { needed_bytes: self.needed_bytes(), free_bytes: self.free_bytes() }
             }
             _ => FetchError::Io(error),
         }
@@ -145,7 +149,9 @@ impl PartFile {
             }
             if known.contains(piece) {
                 near = NEAR_PIECES;
-            } else if (near > 0 || !self.starts_with_zeros(start, length)?) && self.holds(manifest, piece, &mut buffer)? {
+            } else if (near > 0 || !self.starts_with_zeros(start, length)?)
+                && self.holds(manifest, piece, &mut buffer)?
+            {
                 found.push(piece);
                 near = NEAR_PIECES;
             } else {

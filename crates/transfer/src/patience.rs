@@ -50,7 +50,11 @@ pub(crate) enum Setback {
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Ask again after a wait; with `switch` from the next source.
-    Again { wait: Duration, cause: WaitCause, switch: bool },
+    Again {
+        wait: Duration,
+        cause: WaitCause,
+        switch: bool,
+    },
     /// This source is of no use; if it was the last, ask [`Patience::exhausted`].
     Drop,
     /// Get new addresses.

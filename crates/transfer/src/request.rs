@@ -60,10 +60,7 @@ fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
     let mut next = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
     // A name and password in an address would become an Authorization header.
     let credentials = !next.username().is_empty() || next.password().is_some();
-    let scheme = match (from.scheme(), next.scheme()) {
-        (_, "https") | ("http", "http") => true,
-        _ => false,
-    };
+    let scheme = matches!((from.scheme(), next.scheme()), (_, "https") | ("http", "http"));
     next.set_fragment(None);
     (scheme && !credentials && next.has_host()).then_some(next)
 }
@@ -73,17 +70,13 @@ pub(crate) fn failure(error: &reqwest::Error) -> Setback {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut deepest = error.to_string();
     while let Some(inner) = cause {
-        if let Some(tls) = tls_error(inner) {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return Setback::Tls(tls.to_string());
         }
         deepest = inner.to_string();
-        cause = inner.source();
+        // io::Error hides what it wraps from `source()`, and one may wrap another.
+        let wrapped = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| inner.source());
     }
     if error.is_body() || error.is_decode() { Setback::Cut } else { Setback::Unreachable(deepest) }
-}
-
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    // io::Error hides what it wraps from `source()`.
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.downcast_ref().or_else(|| wrapped.and_then(|inner| inner.downcast_ref()))
 }

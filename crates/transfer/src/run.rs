@@ -251,7 +251,8 @@ impl<'a> Run<'a> {
     pub(crate) async fn resolve(&mut self, reason: ResolveReason) -> Result<(), FetchError> {
         loop {
             self.show(State::Resolving);
-            let asking = timeout(self.fetcher.config.resolve_timeout, self.sources.resolve(self.manifest.hash(), reason));
+            let asking =
+                timeout(self.fetcher.config.resolve_timeout, self.sources.resolve(self.manifest.hash(), reason));
             let answer = tokio::select! {
                 biased;
                 what = self.ears.interrupted() => match what {

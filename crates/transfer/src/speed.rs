@@ -19,7 +19,12 @@ impl Speed {
     }
 
     /// The speed at this moment, given time since any fixed moment.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a display value")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a display value"
+    )]
     pub(crate) fn at(&mut self, elapsed: Duration) -> u64 {
         let Some(since) = self.since.replace(elapsed) else {
             self.pending = 0;

@@ -39,7 +39,9 @@ impl Supply {
 
     /// Whether the current source has expired by our clock.
     pub(crate) fn is_expired(&self, now: TimeMs) -> bool {
-        self.held.get(self.at).is_some_and(|held| !held.late_at_birth && held.source.expires_at.is_some_and(|at| at <= now))
+        self.held
+            .get(self.at)
+            .is_some_and(|held| !held.late_at_birth && held.source.expires_at.is_some_and(|at| at <= now))
     }
 
     pub(crate) const fn len(&self) -> usize {

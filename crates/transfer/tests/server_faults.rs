@@ -1,5 +1,7 @@
 //! What servers and networks do, and what must come of it: the right bytes, or a typed error in bounded time.
 
+#![expect(clippy::expect_used, reason = "a wrong file that counts as right is the failure looked for")]
+
 mod rig;
 
 use std::{sync::Arc, time::Duration};
@@ -175,9 +177,7 @@ async fn refusals_renew_twice_and_then_end() {
 #[tokio::test]
 async fn waits_for_the_service_that_gives_addresses() {
     let rig = Rig::new(SIZE).await;
-    let busy = || {
-        Err(SourceError::Unavailable { retry_after: Some(Duration::from_secs(7)), cause: "503".to_owned() })
-    };
+    let busy = || Err(SourceError::Unavailable { retry_after: Some(Duration::from_secs(7)), cause: "503".to_owned() });
     let sources = ScriptedSources::new(vec![busy(), busy(), Ok(vec![rig.source("/")])]);
     rig.fetch_from(sources).await.unwrap();
     rig.assert_file();

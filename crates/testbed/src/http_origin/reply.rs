@@ -215,8 +215,8 @@ async fn write(stream: &mut TcpStream, stage: &Stage, bytes: &[u8]) -> io::Resul
         let (portion, later) = rest.split_at(rest.len().min(if rate > 0 { SLOW_PORTION } else { PORTION }));
         stream.write_all(portion).await?;
         stage.body_bytes.fetch_add(portion.len() as u64, Ordering::Relaxed);
-        if rate > 0 {
-            sleep(Duration::from_micros(portion.len() as u64 * 1_000_000 / rate)).await;
+        if let Some(micros) = (portion.len() as u64 * 1_000_000).checked_div(rate) {
+            sleep(Duration::from_micros(micros)).await;
         }
         rest = later;
     }

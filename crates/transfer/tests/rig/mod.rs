@@ -1,6 +1,11 @@
 //! What the tests here share: content, an origin, a folder, a clock that doesn't wait.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't be set up is to fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't be set up is to fail"
+)]
 
 use std::{
     path::PathBuf,
