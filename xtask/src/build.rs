@@ -10,6 +10,9 @@ use crate::program::{self, cargo, npm};
 /// Selects the workspace; the app embeds the built UI and doesn't look for a development server.
 pub(crate) const WORKSPACE: [&str; 3] = ["--workspace", "--features", "carrel/custom-protocol"];
 
+/// The test target of the real window.
+pub(crate) const WINDOW_TESTS: &str = "e2e";
+
 /// The UI and every program.
 pub(crate) fn run() -> Result<()> {
     ui()?;
@@ -21,7 +24,9 @@ pub(crate) fn ui() -> Result<()> {
     program::run(npm().args(["run", "build", "--silent", "--workspace", "ui"]))
 }
 
-/// Every program and example of the workspace; the app embeds `ui/dist` as it is.
+/// Every program of the workspace; the app embeds `ui/dist` as it is.
+///
+/// With one test target among them, since tests switch features of the dependencies on, and the tests come next.
 pub(crate) fn programs() -> Result<()> {
-    program::run(cargo().arg("build").args(WORKSPACE))
+    program::run(cargo().arg("build").args(WORKSPACE).args(["--bins", "--test", WINDOW_TESTS]))
 }

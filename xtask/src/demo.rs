@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !has_display() {
         let pictures = places::scratch("demo").join("screens");
         println!("No display: walking through the app on a virtual one.");
-        story::tour(&pictures, "tour::every_screen_shows")?;
+        story::tour(&pictures, "real_window::tour::every_screen_shows")?;
         println!("Pictures of each screen: {}", pictures.display());
         return Ok(());
     }

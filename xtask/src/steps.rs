@@ -65,9 +65,6 @@ const ORDER: &[Step] = &[
     Step::Window,
 ];
 
-/// The test target of the real window; it has a step of its own because its tests need a screen each.
-pub(crate) const WINDOW_TESTS: &str = "e2e";
-
 /// Runs the steps and sums them up.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run()?;
@@ -134,7 +131,9 @@ impl Step {
             }
             Self::Deny => program::run(cargo().args(["deny", "--offline", "check", "licenses", "bans", "sources"])),
             Self::Build => build::programs(),
-            Self::Rust => tests(&format!("not binary({WINDOW_TESTS})"), &["--lib", "--bins", "--tests", "--examples"]),
+            Self::Rust => {
+                tests(&format!("not binary({})", build::WINDOW_TESTS), &["--lib", "--bins", "--tests", "--examples"])
+            }
             Self::Screens => screens(),
             Self::Window => window_tests(None),
         }
@@ -149,8 +148,8 @@ fn tests(filter: &str, targets: &[&str]) -> Result<()> {
     if exists("cargo-nextest") {
         return program::run(cargo().args(["nextest", "run"]).args(build::WORKSPACE).args(["-E", filter]));
     }
-    // Without nextest: the same tests, but for those of the window, which only their own step asks for.
-    program::run(cargo().arg("test").args(build::WORKSPACE).args(targets).env("CARREL_SKIP_WINDOW", "1"))
+    // Without nextest there is no choosing by test target, but all tests of the window have this in their names.
+    program::run(cargo().arg("test").args(build::WORKSPACE).args(targets).args(["--", "--skip", "real_window::"]))
 }
 
 /// Runs tests in the real window: all, or the one of this name.
@@ -161,11 +160,12 @@ pub(crate) fn window_tests(name: Option<&str>) -> Result<()> {
 /// The command of [`window_tests`].
 pub(crate) fn window_command(name: Option<&str>) -> Command {
     let mut command = cargo();
-    command.arg("test").args(build::WORKSPACE).args(["--bins", "--test", WINDOW_TESTS, "--"]);
+    command.arg("test").args(build::WORKSPACE).args(["--bins", "--test", build::WINDOW_TESTS, "--"]);
     // Each has its own screen, service and data; one after the other, so that two cores are enough for every time limit.
-    command.args(["--test-threads=1"]);
+    command.arg("--test-threads=1");
     if let Some(name) = name {
-        command.args([name, "--exact", "--nocapture"]);
+        // Also one that only runs when it is asked for.
+        command.args([name, "--exact", "--include-ignored", "--nocapture"]);
     }
     command
 }

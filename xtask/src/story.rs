@@ -22,7 +22,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut failed = 0;
     for time in 1..=options.times {
         println!("\n=== story {time} of {} ===", options.times);
-        if let Err(error) = steps::window_tests(Some("story::a_unit_is_taken_along_and_everything_arrives_once")) {
+        if let Err(error) =
+            steps::window_tests(Some("real_window::story::a_unit_is_taken_along_and_everything_arrives_once"))
+        {
             println!("{error:#}");
             failed += 1;
         }
@@ -38,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 pub(crate) fn screenshots() -> Result<()> {
     setup::run()?;
     build::run()?;
-    tour(&places::root().join("docs").join("screenshots"), "pictures::of_the_readme")
+    tour(&places::root().join("docs").join("screenshots"), "real_window::pictures::of_the_readme")
 }
 
 /// Walks through the app in a window without a display and leaves a picture of each screen in `folder`.

@@ -1,0 +1,8 @@
+//! The tests. One place in their names, so that a runner can leave them out where there is no screen to be had.
+
+mod diagnostics;
+mod faults;
+mod media;
+mod pictures;
+mod story;
+mod tour;
