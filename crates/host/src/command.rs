@@ -1,8 +1,9 @@
 //! The shape of a command: name, types, who may call it, and what it runs.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin};
 
 use carrel_model::{ErrorCode, ProfileId};
+use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use crate::{Host, HostError};
@@ -58,12 +59,14 @@ impl std::fmt::Debug for CommandSpec {
 impl Host {
     /// Runs a command by name for a caller.
     pub async fn call(&self, caller: Caller, name: &str, request: Value) -> Result<Value, HostError> {
-        let spec = crate::commands::COMMANDS.iter().find(|spec| spec.name == name);
+        let spec = CommandSpec::find(name);
         let spec = spec.ok_or_else(|| HostError::new(ErrorCode::NotFound, format!("no command {name:.60}")))?;
         if !spec.surfaces.contains(&caller.surface) {
             return Err(HostError::new(ErrorCode::Forbidden, format!("{name} is not for this window")));
         }
-        (spec.run)(self, request).await
+        // A fault in one command must not leave its caller waiting for ever; everything durable is in transactions.
+        let answer = AssertUnwindSafe((spec.run)(self, request)).catch_unwind().await;
+        answer.unwrap_or_else(|_| Err(HostError::new(ErrorCode::Internal, format!("{name} failed; see the log"))))
     }
 
     /// The learner a command is for.

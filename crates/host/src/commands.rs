@@ -19,8 +19,9 @@ use carrel_engine::{
 use ts_rs::TS;
 
 use crate::{
-    app::{AppView, DiagnosticsView},
+    app::AppView,
     command::{Answer, CommandSpec, Surface, decode, encode},
+    diagnostics::DiagnosticsView,
 };
 
 macro_rules! commands {

@@ -2,6 +2,7 @@
 
 use carrel_engine::{EngineError, OpenError};
 use carrel_model::ErrorCode;
+use http::StatusCode;
 use serde_json::Value;
 
 /// What went wrong. The UI chooses its words by `code`; `message` is for "Copy details" and logs.
@@ -24,6 +25,35 @@ impl HostError {
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), retryable: false, details: Value::Null }
+    }
+
+    /// The HTTP status that fits.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        use ErrorCode as C;
+        match self.code {
+            C::InvalidRequest => StatusCode::BAD_REQUEST,
+            C::SignInNeeded | C::WrongCredentials => StatusCode::UNAUTHORIZED,
+            C::Forbidden
+            | C::NotEnrolled
+            | C::EnrolmentExpired
+            | C::PremiumRequired
+            | C::QuotaExceeded
+            | C::DeviceRevoked => StatusCode::FORBIDDEN,
+            C::NotFound => StatusCode::NOT_FOUND,
+            C::WrongState | C::UnsentWrites | C::StoreInUse | C::CursorExpired | C::DeviceSeqRegressed => {
+                StatusCode::CONFLICT
+            }
+            C::Gone | C::Expired => StatusCode::GONE,
+            C::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            C::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            C::ServiceFailed | C::NotAService | C::BadManifest | C::UpgradeRequired => StatusCode::BAD_GATEWAY,
+            C::Offline | C::ServiceUnreachable => StatusCode::SERVICE_UNAVAILABLE,
+            C::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            C::StorageUnavailable | C::Damaged | C::DatabaseTooNew | C::DatabaseDamaged | C::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
     }
 }
 

@@ -3,12 +3,25 @@
 //! Every command is declared once, in [`commands`]; the Tauri handlers, the HTTP routes, the TypeScript client and the
 //! permission list follow from that table, and a test fails when they drift.
 
+//!
+//! Around the table: [`media`] answers with the bytes of lessons, [`http`] serves both to a browser, [`batch`] calms the
+//! engine's events down, and [`ports`] is the machine an engine really runs on.
+
 pub mod app;
+pub mod batch;
 pub mod command;
 pub mod commands;
+pub mod diagnostics;
+pub mod endings;
 pub mod error;
+pub mod http;
+pub mod media;
+pub mod permissions;
+pub mod ports;
 pub mod typescript;
 
-pub use app::{AppView, Host};
+pub use app::{AppView, Host, HostConfig};
+pub use carrel_engine::{EngineConfig, EngineEvent, Ports};
+pub use carrel_model::ErrorCode;
 pub use command::{Caller, CommandSpec, Surface};
 pub use error::HostError;
