@@ -6,6 +6,7 @@
 
 mod build;
 mod changes;
+mod checks;
 mod error;
 mod folder;
 mod front_matter;

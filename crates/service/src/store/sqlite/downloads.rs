@@ -1,6 +1,6 @@
 //! Deciding on downloads and on single renditions (requirements A1, A6, B4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use carrel_model::{
     BlobHash, CourseId, LearnerId, LessonId, TimeMs, UnitId,
@@ -74,8 +74,8 @@ pub(super) async fn renditions(
                 .await?;
         let Some(row) = row else { continue };
         let course: CourseId = word(&row, "course_id")?;
-        if !facts.contains_key(&course) {
-            facts.insert(course, CourseFacts::load(&mut tx, learner, course).await?);
+        if let Entry::Vacant(place) = facts.entry(course) {
+            place.insert(CourseFacts::load(&mut tx, learner, course).await?);
         }
         let cover = word_or_none::<LessonId>(&row, "lesson_id")?.is_none();
         let permitted = facts.get(&course).and_then(Option::as_ref).is_some_and(|f| f.permit(cover, now).is_ok());

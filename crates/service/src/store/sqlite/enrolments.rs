@@ -9,8 +9,8 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::{
     SqliteStore, advance,
-    publish::bury,
     rows::{time_or_none, word},
+    tombstones::bury,
 };
 use crate::{
     rules::{EnrolmentFacts, user_scope},

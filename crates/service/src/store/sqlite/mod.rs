@@ -13,6 +13,7 @@ mod publish;
 mod pull;
 mod push;
 mod rows;
+mod tombstones;
 mod units_page;
 
 use std::borrow::Cow;
@@ -279,11 +280,11 @@ impl Store for SqliteStore {
     }
 
     async fn withdraw(&self, course_key: &str, now: TimeMs) -> Result<CourseId, StoreError> {
-        publish::withdraw(self, course_key, now).await
+        tombstones::withdraw(self, course_key, now).await
     }
 
     async fn prune(&self, now: TimeMs) -> Result<(), StoreError> {
         accounts::prune(self, now).await?;
-        publish::prune(self, now).await
+        tombstones::prune(self, now).await
     }
 }

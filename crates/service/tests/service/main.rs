@@ -1,0 +1,13 @@
+//! The service as its callers meet it: real SQLite, real files, its own router, a clock that the test sets.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected has failed")]
+
+mod accounts;
+mod commands;
+mod content;
+mod downloads;
+mod hostile;
+mod openapi;
+mod publishing;
+mod samples;
+mod site;
+mod sync;

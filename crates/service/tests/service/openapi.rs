@@ -1,0 +1,37 @@
+//! The committed document is the one the service has.
+
+use crate::site::Site;
+
+#[tokio::test]
+async fn the_committed_document_is_fresh_and_served() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let current = carrel_service::openapi_json().unwrap();
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1") {
+        std::fs::write(path, &current).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap().replace("\r\n", "\n");
+    assert!(committed == current, "crates/service/openapi.json is stale: run this test with UPDATE_SNAPSHOTS=1");
+    let served = Site::new().await.get("/openapi.json", None).await.ok();
+    assert_eq!(served, serde_json::from_str::<serde_json::Value>(&current).unwrap(), "and it is what is served");
+}
+
+#[tokio::test]
+async fn every_path_in_the_document_is_there_and_needs_a_token_where_it_says_so() {
+    let site = Site::new().await;
+    let document: serde_json::Value = serde_json::from_str(&carrel_service::openapi_json().unwrap()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() >= 14, "{} paths", paths.len());
+    for (path, operations) in paths {
+        let path = path.replace("{id}", "01900000-0000-7000-8000-000000000001").replace("{hash}", &"a".repeat(64));
+        for (method, operation) in operations.as_object().unwrap() {
+            let request = axum::http::Request::builder()
+                .method(method.to_uppercase().as_str())
+                .uri(&path)
+                .header("content-type", "application/json");
+            let reply = site.send(request.body(axum::body::Body::from("{}")).unwrap()).await;
+            let secured = operation.get("security").is_some();
+            assert_eq!(reply.status == 401, secured, "{method} {path}: {}", reply.status);
+            assert_ne!(reply.status, 404, "{method} {path} is there");
+        }
+    }
+}
