@@ -14,6 +14,9 @@ use carrel_model::{
 
 use crate::{objects::ObjectError, rules::Denial, store::StoreError};
 
+/// When to come back to a service that is busy.
+const BUSY_RETRY_MS: u64 = 2_000;
+
 /// A request that gets a problem for an answer.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -92,9 +95,24 @@ impl From<StoreError> for Failure {
         match &error {
             StoreError::MalformedCursor => Self::of(ErrorCode::InvalidRequest, error.to_string()),
             StoreError::CursorExpired => Self::of(ErrorCode::CursorExpired, error.to_string()),
+            StoreError::Database(cause) if is_busy(cause) => {
+                tracing::warn!(%error, "the database is busy");
+                let failure = Self::with_status(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServiceFailed, "busy");
+                Self { retry_after_ms: Some(BUSY_RETRY_MS), ..failure }
+            }
             StoreError::DeviceTaken => Self::with_status(StatusCode::CONFLICT, ErrorCode::Forbidden, error.to_string()),
             _ => Self::internal(&error),
         }
+    }
+}
+
+/// Every connection is taken, or another process holds the database for longer than one waits for it.
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: &str = "5";
+    match error {
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code == SQLITE_BUSY),
+        _ => false,
     }
 }
 
@@ -120,6 +138,18 @@ impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         Self::of(denial.code(), denial.to_string())
     }
+}
+
+/// What middleware refuses without words (a body in an encoding nobody reads, an answer that took too long) gets a problem,
+/// too.
+pub(super) async fn with_words(response: Response) -> Response {
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let code = if status.is_server_error() { ErrorCode::ServiceFailed } else { ErrorCode::InvalidRequest };
+    Failure::with_status(status, code, "").into_response()
 }
 
 /// A panic is a fault of ours: the caller learns no more than that.

@@ -186,4 +186,10 @@ async fn packed_bodies_are_read_within_the_same_limit() {
     let spaces = include_bytes!("spaces.json.gz");
     assert_eq!(push(spaces).await.problem(), (413, "invalid_request".to_owned()), "617 bytes that become 600,000");
     assert_eq!(push(b"not gzip at all").await.problem().0, 400);
+    let strange = Request::post("/api/v1/sync/push")
+        .header("content-type", "application/json")
+        .header("content-encoding", "rot13")
+        .header("authorization", format!("Bearer {}", amina.token));
+    let reply = site.send(strange.body(Body::from("{}")).unwrap()).await;
+    assert_eq!(reply.problem(), (415, "invalid_request".to_owned()), "an encoding nobody reads");
 }

@@ -9,5 +9,6 @@ mod hostile;
 mod openapi;
 mod publishing;
 mod samples;
+mod serving;
 mod site;
 mod sync;
