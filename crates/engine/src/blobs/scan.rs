@@ -1,0 +1,76 @@
+//! The scan at start: rows and files are brought to agree.
+//!
+//! Only names, lengths and times are looked at; a file is rehashed where one of them is not as it was left, or where a
+//! crash came between renaming it and recording that.
+
+use carrel_model::BlobHash;
+
+use super::{Blobs, blocking, files, rows};
+use crate::EngineError;
+
+/// What the scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ScanReport {
+    /// Blobs that were present and are missing or altered; they are in the making again.
+    pub(crate) damaged: Vec<BlobHash>,
+    /// Bytes of files that belonged to nothing and were removed.
+    pub(crate) removed_bytes: u64,
+}
+
+impl Blobs {
+    /// Brings rows and files to agree. To be called before anything is fetched.
+    pub(crate) async fn scan(&self) -> Result<ScanReport, EngineError> {
+        let mut report = ScanReport::default();
+        let folders = self.inner.folders.clone();
+        let (whole, partial) = blocking(self.inner.folders.root(), move || folders.list()).await?;
+        let known = rows::all(&self.inner.library).await?;
+
+        let mut lost = Vec::new();
+        for (hash, row) in &known {
+            match (row.present, whole.get(hash)) {
+                (true, Some(facts)) if facts.bytes == row.size && facts.time_ns == row.file_time_ns => {}
+                (true, _) => {
+                    if !self.verify(*hash).await? {
+                        report.damaged.push(*hash);
+                    }
+                }
+                (false, Some(_)) => {
+                    self.take_in(*hash).await?;
+                }
+                (false, None) if !partial.contains_key(hash) => lost.push(*hash),
+                (false, None) => {}
+            }
+        }
+        rows::forget_pieces(&self.inner.library, &lost).await?;
+        // Nothing is known when the database was made anew: then files wait to be taken in by the downloads to come.
+        let strangers = whole.keys().chain(partial.keys()).filter(|hash| !known.is_empty() && !known.contains_key(hash));
+        for hash in strangers {
+            report.removed_bytes += self.remove_files(*hash).await?;
+        }
+        report.removed_bytes += self.sweep().await?;
+        Ok(report)
+    }
+
+    /// A whole file whose row doesn't say so – it was renamed into place and then the power went, or the database was made
+    /// anew: checked, and recorded if right. True: the blob is present now.
+    pub(crate) async fn take_in(&self, hash: BlobHash) -> Result<bool, EngineError> {
+        let path = self.inner.folders.blob(hash);
+        let looked = path.clone();
+        if blocking(&path, move || files::file_facts(&looked)).await?.is_none() {
+            return Ok(false);
+        }
+        let Some(manifest) = self.manifest(hash).await? else { return Ok(false) };
+        let _lock = self.lock().await;
+        let (looked, size) = (path.clone(), manifest.size());
+        let (right, facts) =
+            blocking(&path, move || Ok((files::right_pieces(&looked, &manifest)?, files::file_facts(&looked)?))).await?;
+        match facts {
+            Some(facts) if right.is_full() && facts.bytes == size => {
+                rows::mark_present(&self.inner.library, hash, facts.time_ns, self.inner.clock.now()).await?;
+                Ok(true)
+            }
+            Some(_) => self.withdraw(hash, &right, size).await.map(|()| false),
+            None => Ok(false),
+        }
+    }
+}

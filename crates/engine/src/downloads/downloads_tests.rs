@@ -1,0 +1,294 @@
+use std::sync::Mutex;
+
+use carrel_model::{
+    ErrorCode, ProfileId,
+    content::{AssetKind, Quality},
+    download::{DownloadState, WaitReason},
+    op::Op,
+};
+use carrel_testbed::http_origin::Act;
+
+use super::{
+    fixture::{Device, MIB, School, TestDisk, bytes, eventually, files, id},
+    offline_states,
+    view::{MoveDownload, StartDownload},
+};
+use crate::{
+    EngineError,
+    blobs::DiskFacts,
+    catalogue::view::Availability,
+    sync::view::NetworkState,
+};
+
+#[tokio::test]
+async fn a_unit_is_ready_offline_when_every_blob_of_it_is_verified_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (video, _) = school.serve(bytes(1, 3 * MIB + 5)).await;
+    let (cover, _) = school.serve(bytes(2, 7_000)).await;
+    let cover = school.asset(10, AssetKind::Image, None, &[(Quality::Medium, cover)]);
+    let lesson = school.asset(11, AssetKind::Video, Some(id(20)), &[(Quality::Medium, video)]);
+    let unit = school.publish(5, Some(cover), vec![lesson]);
+    let device = Device::open(folder.path(), &school).await;
+
+    let started = device.start(1, unit).await.unwrap();
+    assert_eq!(started.bytes_total, 3 * MIB as u64 + 5 + 7_000, "the size is known before the first byte");
+    let done = device.until_complete(1, started.id).await;
+    assert_eq!((done.bytes_done, done.error), (done.bytes_total, None));
+    let file = std::fs::read(folder.path().join(format!("blobs/{}/{video}", &video.to_string()[..2]))).unwrap();
+    assert!(file == bytes(1, 3 * MIB + 5), "the file is what was published");
+    assert_eq!(files(folder.path()).len(), 2, "and nothing is left in the making");
+
+    let states = offline_states(device.library.readers(), id(1), done.created_at).await.unwrap();
+    assert_eq!(states.unit(unit).availability, Availability::ReadyOffline);
+    assert_eq!(states.lesson(id(20)).availability, Availability::ReadyOffline);
+    assert_eq!(states.bytes.get(&unit), Some(&done.bytes_total));
+    let other = offline_states(device.library.readers(), id(2), done.created_at).await.unwrap();
+    assert_eq!(other.unit(unit).availability, Availability::NotDownloaded, "another learner has nothing");
+    let again = device.start(1, unit).await.unwrap();
+    assert_eq!((again.id, again.state), (done.id, DownloadState::Completed), "asking again gives that one");
+    let reported = school.reported.lock().unwrap();
+    assert!(
+        matches!(&reported[..], [Op::Download(id, told)] if *id == done.id && told.state == DownloadState::Completed),
+        "the service is told once: {reported:?}"
+    );
+}
+
+#[tokio::test]
+async fn two_learners_share_one_file_and_each_has_their_own_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, _, origin) = school.one_video(5, bytes(1, 2 * MIB)).await;
+    let device = Device::open(folder.path(), &school).await;
+    let first = device.start(1, unit).await.unwrap();
+    let second = device.start(2, unit).await.unwrap();
+    device.until_complete(1, first.id).await;
+    device.until_complete(2, second.id).await;
+    assert_eq!(origin.body_bytes(), 2 * MIB as u64, "its bytes came once");
+    assert_eq!(files(folder.path()).len(), 1);
+    let foreign = device.downloads.pause(id(2), first.id).await;
+    assert!(matches!(foreign, Err(EngineError::NotFound(_))), "one can't touch the other's: {foreign:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goes_on_by_itself_after_a_kill_and_fetches_no_verified_piece_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let size = 12 * MIB;
+    let (unit, hash, origin) = school.one_video(5, bytes(1, size)).await;
+    origin.throttle(4 * MIB as u64);
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    device.until(1, started.id, |view| view.bytes_done >= 5 * MIB as u64).await;
+    device.kill().await;
+
+    origin.throttle(400 * MIB as u64);
+    let asked_before = origin.seen().len();
+    let device = Device::open(folder.path(), &school).await;
+    device.until_complete(1, started.id).await;
+    let resumed = origin.seen()[asked_before..].iter().filter_map(|seen| seen.range).map(|(from, _)| from).min().unwrap();
+    assert!(resumed >= 5 * MIB as u64, "it began at {resumed}, after what was verified");
+    assert!(device.blobs.verify(hash).await.unwrap(), "and the file is right");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_noticed_at_start_and_only_its_damaged_piece_is_fetched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, hash, origin) = school.one_video(5, bytes(1, 6 * MIB)).await;
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    device.until_complete(1, started.id).await;
+    device.kill().await;
+
+    let path = folder.path().join(format!("blobs/{}/{hash}", &hash.to_string()[..2]));
+    let mut content = std::fs::read(&path).unwrap();
+    content[3 * MIB + 17] ^= 1;
+    std::fs::write(&path, &content).unwrap();
+    let before = origin.body_bytes();
+    school.go(NetworkState::Offline);
+    let device = Device::open(folder.path(), &school).await;
+    let noticed = device.until(1, started.id, |view| view.wait_reason.is_some()).await;
+    assert_eq!((noticed.state, noticed.error), (DownloadState::Pending, Some(ErrorCode::Damaged)), "not ready any more");
+    assert_eq!(noticed.bytes_done, 5 * MIB as u64, "what is right counts");
+    school.go(NetworkState::Online);
+    let mended = device.until_complete(1, started.id).await;
+    assert_eq!(mended.error, None);
+    assert_eq!(origin.body_bytes() - before, MIB as u64, "one piece was fetched");
+    assert!(device.blobs.verify(hash).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_refused_early_with_the_numbers_and_queued_bytes_are_reserved() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    school.go(NetworkState::Offline);
+    let (first, ..) = school.one_video(5, bytes(1, 6 * MIB)).await;
+    let (second, ..) = school.one_video(6, bytes(2, 6 * MIB)).await;
+    // 64 MiB of which 16 stay free: room for 10.
+    let facts = DiskFacts { total_bytes: 64 * MIB as u64, free_bytes: 26 * MIB as u64 };
+    let disk = std::sync::Arc::new(TestDisk(Mutex::new(facts)));
+    let device = Device::open_with(folder.path(), &school, disk.clone()).await;
+    device.start(1, first).await.unwrap();
+    let refused = device.start(1, second).await.unwrap_err();
+    let (needed, available) = (6 * MIB as u64, 4 * MIB as u64);
+    assert!(
+        matches!(refused, EngineError::StorageFull { needed: n, available: a } if (n, a) == (needed, available)),
+        "{refused:?}"
+    );
+    assert_eq!(device.downloads.list(id(1)).await.unwrap().downloads.len(), 1, "nothing was written of it");
+    disk.0.lock().unwrap().free_bytes = 40 * MIB as u64;
+    device.start(1, second).await.unwrap();
+}
+
+#[tokio::test]
+async fn waits_with_a_reason_while_there_is_no_network_and_goes_on_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, ..) = school.one_video(5, bytes(1, 2 * MIB)).await;
+    school.go(NetworkState::Offline);
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    let waits = |reason| move |view: &super::view::DownloadView| view.wait_reason == Some(reason);
+    device.until(1, started.id, waits(WaitReason::Network)).await;
+    school.go(NetworkState::Limited);
+    device.until(1, started.id, waits(WaitReason::Server)).await;
+    school.signed_in.lock().unwrap().clear();
+    school.go(NetworkState::Online);
+    device.until(1, started.id, waits(WaitReason::SignIn)).await;
+    school.signed_in.lock().unwrap().insert(id(1));
+    device.downloads.wake();
+    device.until_complete(1, started.id).await;
+}
+
+#[tokio::test]
+async fn pausing_keeps_verified_bytes_and_cancelling_lets_them_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, hash, origin) = school.one_video(5, bytes(1, 8 * MIB)).await;
+    origin.throttle(4 * MIB as u64);
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    device.until(1, started.id, |view| view.bytes_done >= 2 * MIB as u64).await;
+    let paused = device.downloads.pause(id(1), started.id).await.unwrap();
+    assert_eq!(paused.state, DownloadState::Paused);
+    eventually(async || {
+        let seen = device.view(1, started.id).await;
+        let writing = device.blobs.begin_writing(hash);
+        if writing.is_some() && seen.bytes_done >= 2 * MIB as u64 { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+    let twice = device.downloads.pause(id(1), started.id).await;
+    assert!(matches!(twice, Err(EngineError::Refused(ErrorCode::WrongState))), "{twice:?}");
+    device.downloads.resume(id(1), started.id).await.unwrap();
+    device.until(1, started.id, |view| view.state == DownloadState::Downloading).await;
+    device.downloads.cancel(id(1), started.id).await.unwrap();
+    eventually(async || if files(folder.path()).is_empty() { Ok(()) } else { Err(format!("{:?}", files(folder.path()))) })
+        .await;
+    origin.throttle(400 * MIB as u64);
+    let again = device.downloads.retry(id(1), started.id).await.unwrap();
+    assert_eq!(again.id, started.id, "it is the same wish");
+    device.until_complete(1, started.id).await;
+}
+
+#[tokio::test]
+async fn another_quality_replaces_the_files_only_when_it_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (low, _) = school.serve(bytes(1, MIB)).await;
+    let (high, origin) = school.serve(bytes(2, 3 * MIB)).await;
+    let renditions = [(Quality::Low, low), (Quality::High, high)];
+    let unit = school.publish(5, None, vec![school.asset(11, AssetKind::Video, Some(id(20)), &renditions)]);
+    let device = Device::open(folder.path(), &school).await;
+    let first = device.start_as(1, unit, Some(Quality::Low)).await.unwrap();
+    device.until_complete(1, first.id).await;
+
+    origin.always(Act::status(503));
+    let second = device.start_as(1, unit, Some(Quality::High)).await.unwrap();
+    assert_eq!(second.id, first.id, "one record for one wish");
+    device.until(1, first.id, |view| view.wait_reason == Some(WaitReason::Server)).await;
+    let states = offline_states(device.library.readers(), id(1), first.created_at).await.unwrap();
+    assert_eq!(states.lesson(id(20)).availability, Availability::ReadyOffline, "the old file is still good");
+    let cancelled = device.downloads.cancel(id(1), first.id).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.quality), (DownloadState::Completed, Quality::Low), "and stays if called off");
+
+    origin.always(Act::Serve);
+    device.start_as(1, unit, Some(Quality::High)).await.unwrap();
+    device.until(1, first.id, |view| view.state == DownloadState::Completed && view.quality == Quality::High).await;
+    assert_eq!(files(folder.path()).into_values().collect::<Vec<_>>(), [3 * MIB as u64], "then only the new one is there");
+}
+
+#[tokio::test]
+async fn gives_up_after_three_rounds_with_a_reason_and_tries_again_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, _, origin) = school.one_video(5, bytes(1, MIB)).await;
+    origin.always(Act::status(500));
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    let failed = eventually(async || {
+        let view = device.view(1, started.id).await;
+        if view.state == DownloadState::Failed {
+            return Ok(view);
+        }
+        if view.wait_reason == Some(WaitReason::Server) {
+            school.clock.advance(600_000);
+            device.downloads.wake();
+        }
+        Err(format!("{view:?}"))
+    })
+    .await;
+    assert!(origin.seen().len() >= 3, "each round asked");
+    assert_eq!(failed.error, Some(ErrorCode::ServiceFailed));
+    origin.always(Act::Serve);
+    device.downloads.retry(id(1), started.id).await.unwrap();
+    device.until_complete(1, started.id).await;
+}
+
+#[tokio::test]
+async fn a_single_lesson_is_taken_along_and_its_blob_serves_the_unit_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (one, one_origin) = school.serve(bytes(1, MIB)).await;
+    let (two, two_origin) = school.serve(bytes(2, MIB)).await;
+    let assets = vec![
+        school.asset(11, AssetKind::Video, Some(id(20)), &[(Quality::Medium, one)]),
+        school.asset(12, AssetKind::Audio, Some(id(21)), &[(Quality::Medium, two)]),
+    ];
+    let unit = school.publish(5, None, assets);
+    let device = Device::open(folder.path(), &school).await;
+    let wish = StartDownload { unit_id: unit, lesson_id: Some(id(20)), quality: None };
+    let lesson = device.downloads.start(id(1), wish).await.unwrap();
+    device.until_complete(1, lesson.id).await;
+    assert_eq!(two_origin.body_bytes(), 0, "only this lesson");
+    let states = offline_states(device.library.readers(), id(1), lesson.created_at).await.unwrap();
+    assert_eq!(states.lesson(id(20)).availability, Availability::ReadyOffline);
+    assert_eq!(states.unit(unit).availability, Availability::NotDownloaded, "the unit was not asked for");
+    let whole = device.start(1, unit).await.unwrap();
+    device.until_complete(1, whole.id).await;
+    assert_eq!(one_origin.body_bytes(), MIB as u64, "what was here is not fetched again");
+}
+
+#[tokio::test]
+async fn moving_changes_the_order_and_survives_many_moves_to_one_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    school.go(NetworkState::Offline);
+    let device = Device::open(folder.path(), &school).await;
+    let mut ids = Vec::new();
+    for n in 0..4 {
+        let (unit, ..) = school.one_video(5 + n, bytes(u8::try_from(n).unwrap(), 1_000)).await;
+        ids.push(device.start(1, unit).await.unwrap().id);
+    }
+    let profile: ProfileId = id(1);
+    let [a, b, c, d] = ids[..] else { panic!("four") };
+    for turn in 0..60 {
+        // The last always goes to second place: the gap before `b` is halved each time.
+        let moved = if turn % 2 == 0 { d } else { c };
+        device.downloads.reorder(profile, MoveDownload { download_id: moved, before: Some(b) }).await.unwrap();
+    }
+    let order = |view: super::view::DownloadsView| view.downloads.into_iter().map(|d| d.id).collect::<Vec<_>>();
+    assert_eq!(order(device.downloads.list(profile).await.unwrap()), [a, d, c, b]);
+    let last = device.downloads.reorder(profile, MoveDownload { download_id: a, before: None }).await.unwrap();
+    assert_eq!(order(last), [d, c, b, a]);
+}

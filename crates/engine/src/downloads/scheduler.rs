@@ -1,0 +1,152 @@
+//! What may run next. Pure: the queue and the conditions go in, what to start and why the rest waits comes out.
+//!
+//! Order is priority (10 first), then position (D2). A place is one blob, so that one large unit can use all of them and
+//! two units never take more than the limit together (D3). A download that can't run doesn't hold back those behind it,
+//! and always gets the reason that holds now – so when the reason goes, the next plan lets it run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason};
+
+use crate::sync::view::NetworkState;
+
+/// A download that isn't finished, paused or given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Queued {
+    pub(crate) id: DownloadId,
+    pub(crate) profile: ProfileId,
+    pub(crate) priority: u8,
+    pub(crate) position: i64,
+    /// After a failed round: not before this, and why.
+    pub(crate) retry: Option<(TimeMs, WaitReason)>,
+    /// Blobs that are not here, in the order they are wanted. May be cut to the first few that are not running.
+    pub(crate) blobs: Vec<Wanted>,
+}
+
+/// A blob that is not here yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) hash: BlobHash,
+    /// Bytes the disk must still give.
+    pub(crate) remaining_bytes: u64,
+}
+
+/// What the surroundings allow now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Conditions {
+    pub(crate) now: TimeMs,
+    pub(crate) network: NetworkState,
+    pub(crate) signed_in: BTreeSet<ProfileId>,
+    /// How many blobs each learner wants at once; together never more than the largest.
+    pub(crate) limits: BTreeMap<ProfileId, usize>,
+    /// Bytes that can be written before the floor is reached.
+    pub(crate) room_bytes: u64,
+    /// What is being fetched: for whom, and the bytes the disk must still give.
+    pub(crate) running: BTreeMap<BlobHash, (ProfileId, u64)>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Blobs to begin now, in order.
+    pub(crate) start: Vec<(DownloadId, BlobHash)>,
+    /// Why each download can't run; none: it runs or its turn comes.
+    pub(crate) waits: BTreeMap<DownloadId, Option<WaitReason>>,
+    /// When a wait ends by itself.
+    pub(crate) wake_at: Option<TimeMs>,
+}
+
+/// Places for a learner who has no setting.
+pub(crate) const DEFAULT_CONCURRENCY: usize = 3;
+
+/// Decides.
+#[must_use]
+pub(crate) fn plan(queue: &[Queued], conditions: &Conditions) -> Plan {
+    let mut plan = Plan::default();
+    let mut places = Places::new(conditions);
+    let mut order: Vec<&Queued> = queue.iter().collect();
+    order.sort_by_key(|queued| (std::cmp::Reverse(queued.priority), queued.position, queued.id));
+    for queued in order {
+        let mut wait = held_back(queued, conditions);
+        if let (Some((at, _)), Some(WaitReason::Server | WaitReason::Space | WaitReason::Network)) = (queued.retry, wait) {
+            if at > conditions.now {
+                plan.wake_at = Some(plan.wake_at.map_or(at, |other| other.min(at)));
+            }
+        }
+        if wait.is_none() {
+            wait = places.give(queued, &mut plan.start);
+        }
+        plan.waits.insert(queued.id, wait);
+    }
+    plan
+}
+
+/// The reason that has nothing to do with the rest of the queue.
+pub(crate) fn held_back(queued: &Queued, conditions: &Conditions) -> Option<WaitReason> {
+    if !conditions.signed_in.contains(&queued.profile) {
+        return Some(WaitReason::SignIn);
+    }
+    match conditions.network {
+        NetworkState::Offline => return Some(WaitReason::Network),
+        NetworkState::Limited => return Some(WaitReason::Server),
+        // Not known yet: trying is how it becomes known.
+        NetworkState::Online | NetworkState::Unknown => {}
+    }
+    queued.retry.and_then(|(at, reason)| (at > conditions.now).then_some(reason))
+}
+
+struct Places<'a> {
+    conditions: &'a Conditions,
+    taken: BTreeMap<ProfileId, usize>,
+    begun: BTreeSet<BlobHash>,
+    total: usize,
+    limit: usize,
+    room_bytes: u64,
+}
+
+impl<'a> Places<'a> {
+    fn new(conditions: &'a Conditions) -> Self {
+        let mut taken = BTreeMap::new();
+        let mut room_bytes = conditions.room_bytes;
+        for (profile, remaining) in conditions.running.values() {
+            *taken.entry(*profile).or_insert(0) += 1;
+            room_bytes = room_bytes.saturating_sub(*remaining);
+        }
+        let limit = conditions.limits.values().copied().max().unwrap_or(DEFAULT_CONCURRENCY);
+        Self { conditions, taken, begun: BTreeSet::new(), total: conditions.running.len(), limit, room_bytes }
+    }
+
+    /// Gives places to a download's blobs. Says `Space` when room is all that it lacks.
+    fn give(&mut self, queued: &Queued, start: &mut Vec<(DownloadId, BlobHash)>) -> Option<WaitReason> {
+        let own_limit = self.conditions.limits.get(&queued.profile).copied().unwrap_or(DEFAULT_CONCURRENCY);
+        let mut runs = false;
+        let mut too_large = false;
+        for wanted in &queued.blobs {
+            if self.conditions.running.contains_key(&wanted.hash) || self.begun.contains(&wanted.hash) {
+                // Another learner's fetch of the same blob serves this one as well.
+                runs = true;
+                continue;
+            }
+            if wanted.remaining_bytes > self.room_bytes {
+                too_large = true;
+                continue;
+            }
+            let taken = self.taken.entry(queued.profile).or_insert(0);
+            if self.total >= self.limit || *taken >= own_limit {
+                // Its turn comes: the queue itself is no reason to wait.
+                return None;
+            }
+            *taken += 1;
+            self.total += 1;
+            self.room_bytes = self.room_bytes.saturating_sub(wanted.remaining_bytes);
+            self.begun.insert(wanted.hash);
+            start.push((queued.id, wanted.hash));
+            runs = true;
+        }
+        (too_large && !runs).then_some(WaitReason::Space)
+    }
+}
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

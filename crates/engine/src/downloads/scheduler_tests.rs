@@ -1,0 +1,163 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(n: u16) -> T {
+    format!("01900000-0000-7000-8000-00000000{n:04x}").parse().unwrap()
+}
+
+fn blob(n: u8) -> BlobHash {
+    BlobHash::from_bytes([n; 32])
+}
+
+fn queued(n: u16, priority: u8, position: i64, blobs: &[u8]) -> Queued {
+    let blobs = blobs.iter().map(|n| Wanted { hash: blob(*n), remaining_bytes: 10 }).collect();
+    Queued { id: id(n), profile: id(1), priority, position, retry: None, blobs }
+}
+
+fn fine() -> Conditions {
+    Conditions {
+        now: TimeMs::from_ms(1_000),
+        network: NetworkState::Online,
+        signed_in: [id(1), id(2)].into(),
+        limits: [(id(1), 3), (id(2), 3)].into(),
+        room_bytes: 1_000,
+        running: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn starts_by_priority_then_position_up_to_the_limit() {
+    let queue = [queued(1, 5, 2, &[1, 2]), queued(2, 5, 1, &[3]), queued(3, 9, 7, &[4])];
+    let plan = plan(&queue, &fine());
+    assert_eq!(plan.start, [(id(3), blob(4)), (id(2), blob(3)), (id(1), blob(1))], "three places, best first");
+    assert!(plan.waits.values().all(Option::is_none), "waiting for its turn is no reason to name");
+}
+
+#[test]
+fn a_blob_two_learners_need_is_fetched_once() {
+    let other = Queued { profile: id(2), ..queued(2, 5, 2, &[1]) };
+    let plan = plan(&[queued(1, 5, 1, &[1]), other], &fine());
+    assert_eq!(plan.start, [(id(1), blob(1))]);
+    assert_eq!(plan.waits.get(&id(2)), Some(&None), "it is served by the same fetch");
+}
+
+#[test]
+fn each_obstacle_has_its_own_word_and_goes_with_it() {
+    let queue = [Queued { retry: Some((TimeMs::from_ms(5_000), WaitReason::Server)), ..queued(1, 5, 1, &[1]) }];
+    let because = |conditions: &Conditions| plan(&queue, conditions).waits.get(&id(1)).copied().flatten();
+    assert_eq!(because(&Conditions { network: NetworkState::Offline, ..fine() }), Some(WaitReason::Network));
+    assert_eq!(because(&Conditions { network: NetworkState::Limited, ..fine() }), Some(WaitReason::Server));
+    assert_eq!(because(&Conditions { signed_in: BTreeSet::new(), ..fine() }), Some(WaitReason::SignIn));
+    assert_eq!(because(&fine()), Some(WaitReason::Server), "the round before failed");
+    assert_eq!(plan(&queue, &fine()).wake_at, Some(TimeMs::from_ms(5_000)), "and ends by itself");
+    let later = Conditions { now: TimeMs::from_ms(5_000), ..fine() };
+    assert_eq!(because(&later), None);
+    assert_eq!(because(&Conditions { room_bytes: 9, ..later.clone() }), Some(WaitReason::Space));
+    assert_eq!(plan(&queue, &later).start.len(), 1, "with all of them gone it runs");
+}
+
+#[test]
+fn one_without_room_does_not_hold_back_a_smaller_one() {
+    let mut large = queued(1, 9, 1, &[1]);
+    large.blobs[0].remaining_bytes = 5_000;
+    let plan = plan(&[large, queued(2, 5, 1, &[2])], &fine());
+    assert_eq!(plan.waits.get(&id(1)), Some(&Some(WaitReason::Space)));
+    assert_eq!(plan.start, [(id(2), blob(2))]);
+}
+
+fn any_queue() -> impl Strategy<Value = Vec<Queued>> {
+    let one = (1u8..=10, -5i64..5, any::<bool>(), prop::option::of(0i64..2_000), prop::collection::vec((0u8..12, 0u64..400), 0..4));
+    prop::collection::vec(one, 0..12).prop_map(|all| {
+        let queue = all.into_iter().enumerate();
+        queue
+            .map(|(n, (priority, position, second, retry, blobs))| Queued {
+                id: id(u16::try_from(n).unwrap() + 100),
+                profile: id(if second { 2 } else { 1 }),
+                priority,
+                position,
+                retry: retry.map(|at| (TimeMs::from_ms(at), WaitReason::Server)),
+                blobs: blobs.into_iter().map(|(n, remaining_bytes)| Wanted { hash: blob(n), remaining_bytes }).collect(),
+            })
+            .collect()
+    })
+}
+
+fn any_conditions() -> impl Strategy<Value = Conditions> {
+    let network = prop::sample::select(vec![
+        NetworkState::Online,
+        NetworkState::Limited,
+        NetworkState::Offline,
+        NetworkState::Unknown,
+    ]);
+    let running = prop::collection::btree_map(0u8..12, 0u64..100, 0..3);
+    (network, any::<bool>(), any::<bool>(), 1usize..6, 1usize..6, 0u64..1_500, running).prop_map(
+        |(network, one, two, first, second, room_bytes, running)| Conditions {
+            now: TimeMs::from_ms(1_000),
+            network,
+            signed_in: [(one, id(1)), (two, id(2))].into_iter().filter_map(|(is, id)| is.then_some(id)).collect(),
+            limits: [(id(1), first), (id(2), second)].into(),
+            room_bytes,
+            running: running.into_iter().map(|(n, left)| (blob(n), (id(1), left))).collect(),
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn limits_hold_and_every_wait_has_a_true_reason(queue in any_queue(), conditions in any_conditions()) {
+        let plan = plan(&queue, &conditions);
+        let limit = conditions.limits.values().copied().max().unwrap();
+        prop_assert!(plan.start.is_empty() || conditions.running.len() + plan.start.len() <= limit, "no more places than there are");
+        let begun: BTreeSet<_> = plan.start.iter().map(|(_, hash)| *hash).collect();
+        prop_assert_eq!(begun.len(), plan.start.len(), "no blob twice");
+        prop_assert!(begun.iter().all(|hash| !conditions.running.contains_key(hash)), "nor one that runs");
+        let running: u64 = conditions.running.values().map(|(_, left)| left).sum();
+        let mut taken = 0;
+        for (id, hash) in &plan.start {
+            let queued = queue.iter().find(|q| q.id == *id).unwrap();
+            taken += queued.blobs.iter().find(|b| b.hash == *hash).unwrap().remaining_bytes;
+            prop_assert_eq!(plan.waits[id], None, "what runs doesn't wait");
+        }
+        prop_assert!(taken == 0 || running + taken <= conditions.room_bytes, "the room is enough for all that runs");
+        for queued in &queue {
+            let now = match plan.waits[&queued.id] {
+                None => true,
+                Some(WaitReason::SignIn) => !conditions.signed_in.contains(&queued.profile),
+                Some(WaitReason::Network) => conditions.network == NetworkState::Offline,
+                Some(WaitReason::Server) => conditions.network == NetworkState::Limited
+                    || queued.retry.is_some_and(|(at, _)| at > conditions.now && plan.wake_at.is_some_and(|wake| wake <= at)),
+                Some(WaitReason::Space) => queued.blobs.iter().any(|b| b.remaining_bytes + running + taken > conditions.room_bytes),
+                Some(_) => false,
+            };
+            prop_assert!(now, "{:?} is true of {queued:?}", plan.waits[&queued.id]);
+        }
+    }
+
+    #[test]
+    fn nothing_that_can_run_starves(queue in any_queue(), conditions in any_conditions()) {
+        // Everything that starts finishes at once; after enough plans nothing is left that has no true reason to wait.
+        let mut queue = queue;
+        let mut conditions = conditions;
+        conditions.running.clear();
+        for _ in 0..64 {
+            let plan = plan(&queue, &conditions);
+            if plan.start.is_empty() {
+                break;
+            }
+            for (_, hash) in plan.start {
+                for queued in &mut queue {
+                    queued.blobs.retain(|b| b.hash != hash);
+                }
+            }
+        }
+        for queued in queue.iter().filter(|q| held_back(q, &conditions).is_none()) {
+            prop_assert!(
+                queued.blobs.iter().all(|b| b.remaining_bytes > conditions.room_bytes),
+                "{queued:?} could run"
+            );
+        }
+    }
+}
