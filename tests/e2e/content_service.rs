@@ -40,9 +40,7 @@ pub(crate) struct LoggedOp {
 impl ContentService {
     /// Publishes the samples, adds the learner, enrols them, and starts it on a free port.
     pub(crate) async fn start(folder: &Path) -> Self {
-        let samples = folder.join("samples");
-        copy_folder(&repository().join("samples").join("courses"), &samples);
-        lengthen_films(&samples);
+        let samples = repository().join("samples").join("courses");
         let folder = folder.join("service");
         std::fs::create_dir_all(&folder).unwrap();
         for course in folders(&samples) {
@@ -75,9 +73,12 @@ impl ContentService {
         self.process = Some(process);
     }
 
-    /// Hash and length of the longest rendition there is: the film of the first unit.
-    pub(crate) async fn longest_blob(&self) -> (String, u64) {
-        let row = self.row("SELECT hash, size FROM blobs ORDER BY size DESC LIMIT 1").await;
+    /// Hash and length of the best rendition of the film about meanders.
+    pub(crate) async fn film(&self) -> (String, u64) {
+        let query = "SELECT blobs.hash, blobs.size FROM blobs JOIN renditions USING (hash) JOIN assets USING (asset_id) \
+                     JOIN lessons USING (lesson_id) WHERE lessons.key LIKE '%a-meander-grows' AND mime LIKE 'video/%' \
+                     ORDER BY blobs.size DESC LIMIT 1";
+        let row = self.row(query).await;
         (row.get(0), u64::try_from(row.get::<i64, _>(1)).unwrap())
     }
 
@@ -148,34 +149,4 @@ fn folders(of: &Path) -> Vec<PathBuf> {
     found.retain(|path| path.join("course.toml").is_file());
     found.sort();
     found
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let (path, target) = {
-            let entry = entry.unwrap();
-            (entry.path(), to.join(entry.file_name()))
-        };
-        if path.is_dir() { copy_folder(&path, &target) } else { std::fs::copy(&path, &target).map(drop).unwrap() }
-    }
-}
-
-/// Adds 8 MiB to each film, so that a download takes long enough to be killed in the middle of many pieces.
-///
-/// They are in a `free` box at the end, which is what the container has for bytes that nobody reads.
-fn lengthen_films(samples: &Path) {
-    const EXTRA: u32 = 8 << 20;
-    for entry in std::fs::read_dir(samples).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            lengthen_films(&path);
-        } else if path.extension().is_some_and(|ending| ending == "mp4") {
-            let mut bytes = std::fs::read(&path).unwrap();
-            bytes.extend_from_slice(&EXTRA.to_be_bytes());
-            bytes.extend_from_slice(b"free");
-            bytes.extend((8..EXTRA).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8));
-            std::fs::write(&path, bytes).unwrap();
-        }
-    }
 }

@@ -70,7 +70,7 @@ fn transfer(options: &Options, folder: &Path) -> Result<()> {
     write_file(&file, options.mib)?;
     let listed = program::output(program(release("manifest")).arg(&file)).context("can't make the manifest")?;
     std::fs::write(&manifest, listed)?;
-    let origin = Background::start(program(release("origin")).arg("--file").arg(&file))?;
+    let origin = Background::start(program(release("origin")).arg(&file))?;
     let url = origin.wait_for(START_LIMIT, samples::address)?;
 
     let (out, journal) = (folder.join("out.bin"), folder.join("journal"));
@@ -128,7 +128,7 @@ struct Sample {
 /// Runs a command and removes what it left, so that each run begins alike.
 fn measure(command: &mut Command, leaves: &[&Path]) -> Result<Sample> {
     let began = Instant::now();
-    let child = command.stdout(Stdio::null()).spawn().with_context(|| format!("can't start {}", line(command)))?;
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().with_context(|| format!("can't start {}", line(command)))?;
     let used = child.wait4().with_context(|| format!("can't wait for {}", line(command)))?;
     let seconds = began.elapsed().as_secs_f64();
     if !used.status.success() {

@@ -69,7 +69,7 @@ async fn a_damaged_blob_is_noticed_and_fetched_again() {
     let unit = screens::open_unit_with_every_kind(&window).await;
     screens::take_along(&window, &unit, "high").await;
     window.kill().await;
-    let (film, _) = desk.service.longest_blob().await;
+    let (film, _) = desk.service.film().await;
     let blob = desk.data().join("blobs").join(&film[..2]).join(&film);
     // Shorter than it should be: what a disk that was pulled out leaves.
     let file = std::fs::OpenOptions::new().write(true).open(&blob).unwrap();

@@ -12,8 +12,8 @@ use crate::{
 };
 
 const PIECE: u64 = 1 << 20;
-/// Slow enough that a kill hits in the middle of a film of ten pieces, fast enough for a test.
-const SLOW: u64 = 1_500_000;
+/// Slow enough that a kill hits in the middle of a film of six pieces, fast enough for a test.
+const SLOW: u64 = 1_000_000;
 const SEEK_MS: u32 = 42_000;
 
 #[tokio::test]
@@ -56,7 +56,7 @@ fn is_away(state: &str) -> bool {
 
 /// Downloads the unit; kills the app when some pieces of the film are there; opens it again and lets it go on.
 async fn download_with_a_kill_in_the_middle(desk: &Desk, window: Window, unit: &str) -> Window {
-    let (film, film_bytes) = desk.service.longest_blob().await;
+    let (film, film_bytes) = desk.service.film().await;
     let is_film = |passed: &Passed| passed.target.contains(&film) && !passed.target.contains("/pieces");
     let asked = |passed: &Passed| passed.target.contains("/blobs/") && !passed.target.contains("/pieces");
 

@@ -22,7 +22,7 @@ async fn every_screen_shows() {
     pictures.take(&window, "library").await;
     let unit = screens::open_unit_with_every_kind(&window).await;
     pictures.take(&window, "unit").await;
-    desk.relay.limit(Some(3_000_000));
+    desk.relay.limit(Some(1_000_000));
     screens::download(&window, "high").await;
     window.click(&hook("nav-downloads")).await;
     window.see(&hook("row-progress")).await;
