@@ -1,5 +1,4 @@
 //! The committed OpenAPI document is the one the service has. `cargo xtask generate` writes it anew through this test.
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 #[test]
 fn the_committed_document_is_fresh() {
