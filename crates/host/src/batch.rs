@@ -50,11 +50,12 @@ impl Batch {
             return self.forget_all_but_endings();
         }
         // Whoever reads everything anew needs no diffs; that something ended is said nowhere else.
-        let overtaken = self.0.contains(&EngineEvent::Resync) && !matches!(event, EngineEvent::DownloadEnded { .. });
-        if overtaken || self.0.iter_mut().any(|earlier| merge(earlier, &event)) {
+        if self.0.contains(&EngineEvent::Resync) && !matches!(event, EngineEvent::DownloadEnded { .. }) {
             return;
         }
-        self.0.push(event);
+        if !self.0.iter_mut().any(|earlier| merge(earlier, &event)) {
+            self.0.push(event);
+        }
         if self.0.iter().map(named).sum::<usize>() > MOST_NAMED {
             self.forget_all_but_endings();
         }

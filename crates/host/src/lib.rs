@@ -20,6 +20,9 @@ pub mod permissions;
 pub mod ports;
 pub mod typescript;
 
+#[cfg(test)]
+mod batch_tests;
+
 pub use app::{AppView, Host, HostConfig};
 pub use carrel_engine::{EngineConfig, EngineEvent, Ports};
 pub use carrel_model::ErrorCode;

@@ -21,4 +21,6 @@ pub use server::MediaServer;
 pub(crate) use server::respond;
 
 #[cfg(test)]
+mod media_tests;
+#[cfg(test)]
 mod range_tests;
