@@ -60,7 +60,9 @@ CREATE TABLE lessons (
     FOREIGN KEY (profile_id, unit_id) REFERENCES units (profile_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX lessons_of_unit ON lessons (profile_id, unit_id, position);
+-- Holds all that lists show, so that they don't read the payloads.
+CREATE INDEX lessons_of_unit
+    ON lessons (profile_id, unit_id, position, id, kind, title, summary, duration_ms, primary_asset_id, schema_version);
 
 CREATE TABLE assets (
     profile_id  TEXT    NOT NULL REFERENCES profiles (id) ON DELETE CASCADE,

@@ -32,3 +32,4 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_lesson ON outbox (profile_id, lesson_id);
 CREATE INDEX outbox_by_unit ON outbox (profile_id, unit_id);
+CREATE INDEX outbox_by_entity ON outbox (profile_id, entity_id, seq);

@@ -2,12 +2,27 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use carrel_transfer::{Fetcher, FetcherConfig, HttpClient, HttpOptions};
 use tokio_util::sync::DropGuard;
 
 use crate::{
-    EngineEvent, OpenError, Ports, access::Access, background::Background, catalogue::Catalogue, downloads::Downloads,
-    events::EventBus, learning::Learning, library::Library, outbox::Outbox, playback::Playback,
-    settings::SettingsStore, storage::Storage, sync::Sync,
+    EngineError, EngineEvent, OpenError, Ports,
+    access::{Access, Accounts},
+    background::Background,
+    blobs::{Blobs, SystemDisk},
+    catalogue::{Catalogue, Fetching, pulled},
+    downloads::{Downloads, DownloadsParts, rooms::Rooms},
+    events::EventBus,
+    learning::Learning,
+    library::Library,
+    network::Network,
+    outbox::{self, Outbox},
+    playback::{Playback, PlaybackParts},
+    room_links::RoomLinks,
+    service_api::{Exchange, ServiceApi},
+    settings::SettingsStore,
+    storage::{Storage, StorageParts},
+    sync::{Sync, SyncParts},
 };
 
 /// Where an engine lives.
@@ -60,23 +75,132 @@ impl Engine {
         if ports.secrets.is_fallback() {
             notices.push(OpenNotice::SecretsInFile);
         }
-        let events = EventBus::default();
-        let background = Background::default();
+        let data_dir = config.data_dir.clone();
+        let furnished = Self::furnish(config, ports, library.clone(), notices).await;
+        if furnished.is_err() {
+            // So that trying again doesn't meet this attempt's own lock.
+            library.close().await;
+        }
+        furnished.map_err(|error| match error {
+            EngineError::Io { path, source } if source.kind() != std::io::ErrorKind::StorageFull => {
+                OpenError::StorageUnavailable { path, source }
+            }
+            error if error.code() == carrel_model::ErrorCode::StorageFull => OpenError::StorageFull(data_dir),
+            EngineError::Database(error) => OpenError::Database(error),
+            other => OpenError::Database(sqlx::Error::Protocol(other.to_string())),
+        })
+    }
+
+    /// Builds the rooms, each with what it needs of those before it.
+    async fn furnish(
+        config: EngineConfig,
+        ports: Ports,
+        library: Library,
+        notices: Vec<OpenNotice>,
+    ) -> Result<Self, EngineError> {
+        let (events, background) = (EventBus::default(), Background::default());
+        let stops_with_the_last_clone = Arc::new(background.guard());
+        let clock = Arc::clone(&ports.clock);
+        outbox::recover(&library).await?;
+        let mut tx = library.write().await?;
+        pulled::drop_unsupported(&mut tx).await?;
+        tx.commit().await?;
+
+        let network = Network::new(ports.network.as_ref(), Arc::clone(&clock));
+        let exchange = Exchange::new(ports.http.clone(), network.clone());
+        let accounts =
+            Accounts::open(library.clone(), events.clone(), exchange.clone(), ports.secrets, Arc::clone(&clock)).await?;
+        let api = ServiceApi::new(accounts.clone(), exchange.clone());
+        let settings = SettingsStore::new(library.clone(), events.clone());
+        let outbox = Outbox::new(library.clone(), Arc::clone(&clock));
+        let learning = Learning::new(library.clone(), outbox.clone(), Arc::clone(&clock));
+
+        let rooms: Arc<dyn Rooms> = Arc::new(RoomLinks {
+            library: library.clone(),
+            network: network.clone(),
+            accounts: accounts.clone(),
+            api: api.clone(),
+            settings: settings.clone(),
+            outbox: outbox.clone(),
+        });
+        let blobs =
+            Blobs::open(library.clone(), &config.data_dir, Arc::new(SystemDisk), Arc::clone(&clock)).await?;
+        let http = HttpClient::new(&HttpOptions::default()).map_err(|error| EngineError::Transfer(error.to_string()))?;
+        let fetcher = Fetcher::new(http, FetcherConfig::default());
+        let parts = DownloadsParts {
+            library: library.clone(),
+            blobs: blobs.clone(),
+            rooms: Arc::clone(&rooms),
+            events: events.clone(),
+            clock: Arc::clone(&clock),
+            fetcher,
+        };
+        let downloads = Downloads::open(parts, &background).await?;
+        let playback = Playback::new(PlaybackParts {
+            library: library.clone(),
+            blobs: blobs.clone(),
+            rooms: Arc::clone(&rooms),
+            downloads: downloads.clone(),
+            clock: Arc::clone(&clock),
+            http: ports.http,
+        });
+        let parts = StorageParts {
+            library: library.clone(),
+            blobs,
+            rooms,
+            downloads: downloads.clone(),
+            events: events.clone(),
+            clock: Arc::clone(&clock),
+            background: background.clone(),
+        };
+        let storage = Storage::open(parts).await?;
+
+        let fetching = Fetching::new(library.clone(), events.clone(), accounts.clone(), api.clone());
+        let catalogue = Catalogue::new(
+            library.clone(),
+            events.clone(),
+            accounts.clone(),
+            downloads.clone(),
+            settings.clone(),
+            fetching.clone(),
+        );
+        let parts = SyncParts {
+            library: library.clone(),
+            events: events.clone(),
+            accounts: accounts.clone(),
+            network: network.clone(),
+            outbox: outbox.clone(),
+            fetching,
+            api,
+            clock,
+        };
+        let sync = Sync::new(parts, background.clone());
+        let access = Access::new(
+            accounts,
+            network.clone(),
+            outbox.clone(),
+            sync.clone(),
+            downloads.clone(),
+            config.device_name,
+        );
+        access.watch_current_service().await?;
+        network.start(exchange, &background);
+        sync.start_all().await?;
         Ok(Self {
             library,
             events,
-            access: Access {},
-            catalogue: Catalogue {},
-            downloads: Downloads {},
-            playback: Playback {},
-            learning: Learning {},
-            outbox: Outbox {},
-            sync: Sync {},
-            storage: Storage {},
-            settings: SettingsStore {},
+            access,
+            catalogue,
+            downloads,
+            playback,
+            learning,
+            outbox,
+            sync,
+            storage,
+            settings,
             notices: notices.into(),
-            _stops_with_the_last_clone: Arc::new(background.guard()),
             background,
+            _stops_with_the_last_clone: stops_with_the_last_clone,
         })
     }
 
@@ -89,6 +213,9 @@ impl Engine {
     /// Stops background work and closes the database; verified bytes and writes are already durable.
     pub async fn close(&self) {
         self.background.stop().await;
+        if let Err(error) = self.access.keep_trusted_time().await {
+            tracing::warn!(%error, "trusted time was not kept");
+        }
         self.library.close().await;
     }
 

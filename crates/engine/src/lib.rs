@@ -24,6 +24,9 @@ pub mod storage;
 pub mod sync;
 
 mod engine;
+mod room_links;
+mod rows;
+mod service_api;
 
 pub use engine::{Engine, EngineConfig, OpenNotice};
 pub use error::{EngineError, OpenError};

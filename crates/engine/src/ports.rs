@@ -1,10 +1,21 @@
-//! What the engine asks of its surroundings, so that tests can stand in for them at the operating system's edge.
+//! What the engine asks of its surroundings, so that tests can stand in for them at the operating system's edge; and the
+//! real ones ([`Ports::system`]).
 
-use std::{fmt, sync::Arc};
+mod file_secrets;
+mod http_client;
+mod keyring_secrets;
+mod system_clock;
+
+use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use carrel_model::{TimeMs, trusted_time::Reading};
 use tokio::sync::watch;
+
+pub use file_secrets::FileSecrets;
+pub use http_client::http_client;
+pub use keyring_secrets::{KeyringSecrets, system_secrets};
+pub use system_clock::SystemClock;
 
 /// The one clock. `SystemTime` and `Instant` are read behind it and nowhere else.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -63,4 +74,32 @@ pub struct Ports {
     pub secrets: Arc<dyn Secrets>,
     /// The HTTP client, shared by sync and transfers.
     pub http: reqwest::Client,
+}
+
+impl Ports {
+    /// The surroundings of a real app. Tokens go to the system's keyring or, where there is none, into the data folder.
+    pub async fn system(data_dir: &Path) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            clock: Arc::new(SystemClock::default()),
+            network: Arc::new(UnknownLink::default()),
+            secrets: system_secrets(data_dir).await,
+            http: http_client()?,
+        })
+    }
+}
+
+/// The observer of a platform that can't say: the engine finds out by asking the service.
+#[derive(Debug)]
+pub struct UnknownLink(watch::Sender<Link>);
+
+impl Default for UnknownLink {
+    fn default() -> Self {
+        Self(watch::Sender::new(Link::Unknown))
+    }
+}
+
+impl NetworkObserver for UnknownLink {
+    fn link(&self) -> watch::Receiver<Link> {
+        self.0.subscribe()
+    }
 }

@@ -1,20 +1,56 @@
 use carrel_model::ProfileId;
 
 use super::Settings;
-use crate::EngineError;
+use crate::{EngineError, EngineEvent, events::EventBus, library::Library};
 
 /// The room's handle.
 #[derive(Debug, Clone)]
-pub struct SettingsStore {}
+pub struct SettingsStore {
+    library: Library,
+    events: EventBus,
+}
 
 impl SettingsStore {
+    pub(crate) const fn new(library: Library, events: EventBus) -> Self {
+        Self { library, events }
+    }
+
     /// A learner's choices.
-    pub async fn get(&self, _profile: ProfileId) -> Result<Settings, EngineError> {
-        todo!()
+    pub async fn get(&self, profile: ProfileId) -> Result<Settings, EngineError> {
+        let kept: Option<String> = sqlx::query_scalar("SELECT choices FROM settings WHERE profile_id = ?1")
+            .bind(profile.to_string())
+            .fetch_optional(self.library.readers())
+            .await?;
+        // Choices of another version that can't be read are no reason to show nothing.
+        Ok(kept.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
     }
 
     /// Keeps them; values out of range are refused.
-    pub async fn set(&self, _profile: ProfileId, _settings: Settings) -> Result<Settings, EngineError> {
-        todo!()
+    pub async fn set(&self, profile: ProfileId, settings: Settings) -> Result<Settings, EngineError> {
+        if !(1..=6).contains(&settings.concurrency) {
+            return Err(EngineError::Invalid("concurrency is 1 to 6"));
+        }
+        if !(80..=200).contains(&settings.text_percent) {
+            return Err(EngineError::Invalid("text_percent is 80 to 200"));
+        }
+        if settings.language.as_ref().is_some_and(|language| !matches!(language.as_str(), "en" | "ar")) {
+            return Err(EngineError::Invalid("language is en or ar"));
+        }
+        let mut tx = self.library.write().await?;
+        let done = sqlx::query(
+            "INSERT INTO settings (profile_id, choices) SELECT id, ?2 FROM profiles WHERE id = ?1
+             ON CONFLICT (profile_id) DO UPDATE SET choices = excluded.choices",
+        )
+        .bind(profile.to_string())
+        .bind(serde_json::to_string(&settings)?)
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() == 0 {
+            return Err(EngineError::NotFound("profile"));
+        }
+        tx.commit().await?;
+        // Sizes in lists depend on the quality.
+        self.events.send(EngineEvent::Catalogue { profile_id: profile });
+        Ok(settings)
     }
 }

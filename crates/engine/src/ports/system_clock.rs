@@ -1,0 +1,35 @@
+//! The machine's own clock and randomness.
+
+use std::time::{Instant, SystemTime};
+
+use carrel_model::{TimeMs, trusted_time::Reading};
+use rand::RngCore as _;
+
+use super::Clock;
+
+/// Reads the system's clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn read(&self) -> Reading {
+        let wall = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, i64::saturating_neg),
+        };
+        let monotonic_ms = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Reading { wall: TimeMs::from_ms(wall), monotonic_ms }
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        rand::rng().fill_bytes(bytes);
+    }
+}

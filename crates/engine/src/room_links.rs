@@ -1,0 +1,108 @@
+//! What downloads, playback and storage ask of the other rooms, answered by those rooms.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use carrel_model::{
+    AssetId, CourseId, LessonId, ProfileId, TimeMs, UnitId,
+    content::{Course, Unit},
+    op::Op,
+    wire::{
+        content::{UrlWanted, UrlsResponse},
+        downloads::{AuthorizeRequest, Authorized},
+    },
+};
+use sqlx::{Sqlite, Transaction};
+use tokio::sync::watch;
+
+use crate::{
+    EngineError,
+    access::Accounts,
+    catalogue::rows as catalogue,
+    downloads::rooms::{OwnedAsset, Rooms},
+    learning::progress,
+    library::Library,
+    network::Network,
+    outbox::Outbox,
+    service_api::ServiceApi,
+    settings::{Settings, SettingsStore},
+    sync::view::NetworkState,
+};
+
+/// The real rooms.
+#[derive(Debug)]
+pub(crate) struct RoomLinks {
+    pub(crate) library: Library,
+    pub(crate) network: Network,
+    pub(crate) accounts: Accounts,
+    pub(crate) api: ServiceApi,
+    pub(crate) settings: SettingsStore,
+    pub(crate) outbox: Outbox,
+}
+
+#[async_trait]
+impl Rooms for RoomLinks {
+    fn network(&self) -> watch::Receiver<(NetworkState, TimeMs)> {
+        self.network.watch()
+    }
+
+    fn trusted_now(&self) -> TimeMs {
+        self.accounts.trusted_now()
+    }
+
+    async fn signed_in(&self) -> Result<Vec<ProfileId>, EngineError> {
+        self.accounts.signed_in().await
+    }
+
+    async fn permits(
+        &self,
+        profile: ProfileId,
+        course: CourseId,
+        open: bool,
+        download_expires_at: Option<TimeMs>,
+    ) -> Result<(), EngineError> {
+        self.accounts.permits(profile, course, open, download_expires_at).await
+    }
+
+    async fn authorize(&self, profile: ProfileId, request: AuthorizeRequest) -> Result<Authorized, EngineError> {
+        self.api.authorize_download(profile, request).await
+    }
+
+    async fn urls(&self, profile: ProfileId, items: Vec<UrlWanted>) -> Result<UrlsResponse, EngineError> {
+        self.api.asset_urls(profile, items).await
+    }
+
+    async fn unit(&self, profile: ProfileId, unit: UnitId) -> Result<Option<(Course, Unit)>, EngineError> {
+        catalogue::unit(self.library.readers(), profile, unit).await
+    }
+
+    async fn lesson(&self, profile: ProfileId, lesson: LessonId) -> Result<Option<(Course, Unit)>, EngineError> {
+        catalogue::unit_of_lesson(self.library.readers(), profile, lesson).await
+    }
+
+    async fn asset(&self, profile: ProfileId, asset: AssetId) -> Result<Option<OwnedAsset>, EngineError> {
+        catalogue::owned_asset(self.library.readers(), profile, asset).await
+    }
+
+    async fn settings(&self, profile: ProfileId) -> Result<Settings, EngineError> {
+        self.settings.get(profile).await
+    }
+
+    async fn resume_position(&self, profile: ProfileId, lesson: LessonId) -> Result<u64, EngineError> {
+        Ok(progress::of_lesson(self.library.readers(), profile, lesson).await?.position)
+    }
+
+    async fn waiting(&self, profile: ProfileId) -> Result<BTreeMap<UnitId, u32>, EngineError> {
+        self.outbox.by_unit(profile).await
+    }
+
+    async fn enqueue(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        profile: ProfileId,
+        op: &Op,
+    ) -> Result<(), EngineError> {
+        self.outbox.enqueue(tx, profile, op).await?;
+        Ok(())
+    }
+}
