@@ -4,6 +4,8 @@
  */
 import { asFailure, type HostFailure } from '../host';
 
+// What was seen is a plain note: nothing on a screen depends on it.
+// eslint-disable-next-line svelte/prefer-svelte-reactivity
 const seen = new Map<string, unknown>();
 
 /** Forgets what was seen: another learner must not see it, even for a moment. */
