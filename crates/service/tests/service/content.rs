@@ -57,6 +57,23 @@ async fn an_enrolment_brings_everything_and_its_end_takes_it_away() {
 }
 
 #[tokio::test]
+async fn the_end_of_an_enrolment_takes_no_open_course_away() {
+    let site = Site::new().await;
+    let course = site.course("rivers");
+    course.write("course.toml", "title = \"Rivers\"\nopen = true");
+    site.publish(&course).await;
+    let amina = site.learner(1, "amina").await;
+    site.enrol(&amina, "rivers").await;
+    let (_, cursor) = site.units_sync(&amina, "", 100).await;
+    let pulled = site.pull(&amina, "").await["cursor"].as_str().unwrap().to_owned();
+    site.unenrol(&amina, "rivers").await;
+    let (after, _) = site.units_sync(&amina, &cursor, 100).await;
+    assert_eq!(ids(&after["tombstones"]), [""; 0], "it is still to be seen");
+    let after = site.pull(&amina, &pulled).await;
+    assert_eq!((&after["enrolments"], ids(&after["tombstones"]).len()), (&serde_json::json!([]), 0));
+}
+
+#[tokio::test]
 async fn pages_of_one_row_add_up_to_the_whole() {
     let site = Site::new().await;
     let course = site.course("rivers");

@@ -131,3 +131,26 @@ pub(super) async fn read(
     }
     Ok(page)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_set_is_read_along_an_index_in_its_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("plans.db")).await.unwrap();
+        for sql in [PROGRESS, SESSIONS, ANSWERS, BOOKMARKS, TOMBSTONES] {
+            let rows = sqlx::query(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .bind("learner")
+                .bind(0)
+                .bind(10)
+                .fetch_all(&store.readers)
+                .await
+                .unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert_eq!(plan.len(), 1, "no sorting afterwards: {plan:?}");
+            assert!(plan[0].starts_with("SEARCH") && plan[0].contains("_by_seq"), "{plan:?}");
+        }
+    }
+}
