@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use carrel_host::{
-    EngineConfig, Host, HostConfig,
+    EngineConfig, Host, HostConfig, Ports,
+    device::device_name,
     media::{MediaAddresses, MediaHandler, MediaServer, Route, SCHEME},
-    ports,
 };
 use tauri::{AppHandle, Manager as _, Runtime};
 use tokio::sync::watch;
@@ -90,12 +90,12 @@ async fn prepare<R: Runtime>(
         Some(folder) => folder,
         None => app.path().app_data_dir()?,
     };
-    let ports = ports::system(&data_dir)?;
+    let ports = Ports::system(&data_dir).await?;
     let server = if Route::needs_loopback() { Some(MediaServer::start().await?) } else { None };
     let route = server.as_ref().map_or(Route::Scheme, |server| Route::Loopback(server.address()));
     let media = MediaAddresses::new(route, ports.clock.clone());
     let config = HostConfig {
-        engine: EngineConfig { data_dir, device_name: ports::device_name() },
+        engine: EngineConfig { data_dir, device_name: device_name() },
         suggested_service: options.suggested_service,
     };
     let host = Host::open(config, ports, media).await;

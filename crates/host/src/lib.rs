@@ -4,20 +4,20 @@
 //! permission list follow from that table, and a test fails when they drift.
 
 //!
-//! Around the table: [`media`] answers with the bytes of lessons, [`http`] serves both to a browser, [`batch`] calms the
-//! engine's events down, and [`ports`] is the machine an engine really runs on.
+//! Around the table: [`media`] answers with the bytes of lessons, [`http`] serves both to a browser, and [`batch`] calms
+//! the engine's events down.
 
 pub mod app;
 pub mod batch;
 pub mod command;
 pub mod commands;
+pub mod device;
 pub mod diagnostics;
 pub mod endings;
 pub mod error;
 pub mod http;
 pub mod media;
 pub mod permissions;
-pub mod ports;
 pub mod typescript;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use carrel_host::{EngineConfig, Host, HostConfig, http::HttpHost, media::MediaAddresses, ports};
+use carrel_host::{EngineConfig, Host, HostConfig, Ports, device::device_name, http::HttpHost, media::MediaAddresses};
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
@@ -48,11 +48,11 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
 
-    let ports = ports::system(&options.data)?;
+    let ports = Ports::system(&options.data).await?;
     let http = HttpHost::bind(options.listen, &*ports.clock).await?;
     let media = MediaAddresses::new(http.media_route(), ports.clock.clone());
     let config = HostConfig {
-        engine: EngineConfig { data_dir: options.data, device_name: ports::device_name() },
+        engine: EngineConfig { data_dir: options.data, device_name: device_name() },
         suggested_service: options.service,
     };
     let host = Host::open(config, ports, media).await;
