@@ -148,7 +148,11 @@ async fn the_scan_brings_rows_and_files_to_agree() {
     }
     let of_cut = store.blobs.journal().load(cut, 2).await.unwrap().unwrap();
     assert_eq!(of_cut.iter().collect::<Vec<_>>(), [0], "the first piece of the cut file is right");
-    assert_eq!(store.blobs.journal().load(lost, 2).await.unwrap(), None, "what the journal claimed of a lost file is void");
+    assert_eq!(
+        store.blobs.journal().load(lost, 2).await.unwrap(),
+        None,
+        "what the journal claimed of a lost file is void"
+    );
     assert!(!files(store.folder.path()).contains_key(&format!("{stranger}.part")));
     assert_eq!(store.blobs.scan().await.unwrap(), scan::ScanReport::default(), "a second scan finds nothing");
     drop(store.school);
@@ -165,10 +169,8 @@ async fn the_journal_counts_the_bytes_of_a_short_last_piece_rightly() {
         });
         store.blobs.journal().store(&[Checkpoint { blob: hash, verified: verified.clone() }]).await.unwrap();
         assert_eq!(store.blobs.journal().load(hash, 3).await.unwrap(), Some(verified.clone()));
-        let stored: i64 = sqlx::query_scalar("SELECT verified_bytes FROM blobs")
-            .fetch_one(store.library.readers())
-            .await
-            .unwrap();
+        let stored: i64 =
+            sqlx::query_scalar("SELECT verified_bytes FROM blobs").fetch_one(store.library.readers()).await.unwrap();
         assert_eq!(stored.cast_unsigned(), expected, "{pieces:?}");
         assert_eq!(journal::verified_bytes(&verified, 2 * MIB as u64 + 100), expected, "both count alike");
     }

@@ -119,7 +119,9 @@ fn collect(folder: &Path, suffix: &str, into: &mut BTreeMap<BlobHash, FileFacts>
 /// Length and time of a file; none where there is no file.
 pub(super) fn file_facts(path: &Path) -> io::Result<Option<FileFacts>> {
     let metadata = match fs::metadata(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         other => other?,
     };
     if !metadata.is_file() {

@@ -28,14 +28,18 @@ use carrel_transfer::PieceSet;
 use sqlx::{Row as _, sqlite::SqliteRow};
 use tokio::sync::MutexGuard;
 
-use crate::{EngineError, library::{Library, WriteTx}, ports::Clock};
+use crate::{
+    EngineError,
+    library::{Library, WriteTx},
+    ports::Clock,
+};
 use files::Folders;
 
 pub(crate) use journal::SqliteJournal;
-pub use space::{Space, floor_bytes};
-pub(crate) use space::{Disk, SystemDisk};
 #[cfg(test)]
 pub(crate) use space::DiskFacts;
+pub(crate) use space::{Disk, SystemDisk};
+pub use space::{Space, floor_bytes};
 
 /// The store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -96,7 +100,8 @@ impl Blobs {
     ) -> Result<Self, EngineError> {
         let at = data_dir.to_owned();
         let folders = blocking(data_dir, move || Folders::create(&at)).await?;
-        let inner = Inner { library, folders, disk, clock, lock: tokio::sync::Mutex::default(), busy: Mutex::default() };
+        let inner =
+            Inner { library, folders, disk, clock, lock: tokio::sync::Mutex::default(), busy: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -217,7 +222,8 @@ impl Blobs {
         blocking(self.inner.folders.root(), move || {
             let facts = disk.facts(folders.root())?;
             // A part file that was begun has its room already; only the rest is still to come.
-            let rest = |(hash, size): (&BlobHash, &u64)| size.saturating_sub(files::allocated_bytes(&folders.part(*hash)));
+            let rest =
+                |(hash, size): (&BlobHash, &u64)| size.saturating_sub(files::allocated_bytes(&folders.part(*hash)));
             Ok(Space {
                 total_bytes: facts.total_bytes,
                 free_bytes: facts.free_bytes,

@@ -7,7 +7,10 @@ use carrel_transfer::PieceSet;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::journal::verified_bytes;
-use crate::{EngineError, library::{Library, WriteTx}};
+use crate::{
+    EngineError,
+    library::{Library, WriteTx},
+};
 
 /// What is known of a blob, but for its pieces.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +99,10 @@ pub(super) async fn mark_present(
     .execute(&mut *tx)
     .await?;
     // Of no use while the blob is whole, and wrong if it is ever fetched again.
-    sqlx::query("UPDATE blob_pieces SET verified = x'' WHERE hash = ?").bind(hash.to_string()).execute(&mut *tx).await?;
+    sqlx::query("UPDATE blob_pieces SET verified = x'' WHERE hash = ?")
+        .bind(hash.to_string())
+        .execute(&mut *tx)
+        .await?;
     Ok(tx.commit().await?)
 }
 

@@ -43,7 +43,8 @@ impl Blobs {
         }
         rows::forget_pieces(&self.inner.library, &lost).await?;
         // Nothing is known when the database was made anew: then files wait to be taken in by the downloads to come.
-        let strangers = whole.keys().chain(partial.keys()).filter(|hash| !known.is_empty() && !known.contains_key(hash));
+        let strangers =
+            whole.keys().chain(partial.keys()).filter(|hash| !known.is_empty() && !known.contains_key(hash));
         for hash in strangers {
             report.removed_bytes += self.remove_files(*hash).await?;
         }
@@ -63,7 +64,8 @@ impl Blobs {
         let _lock = self.lock().await;
         let (looked, size) = (path.clone(), manifest.size());
         let (right, facts) =
-            blocking(&path, move || Ok((files::right_pieces(&looked, &manifest)?, files::file_facts(&looked)?))).await?;
+            blocking(&path, move || Ok((files::right_pieces(&looked, &manifest)?, files::file_facts(&looked)?)))
+                .await?;
         match facts {
             Some(facts) if right.is_full() && facts.bytes == size => {
                 rows::mark_present(&self.inner.library, hash, facts.time_ns, self.inner.clock.now()).await?;

@@ -43,8 +43,8 @@ impl Disk for SystemDisk {
 #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
 fn listed_disk(path: &Path) -> Option<DiskFacts> {
     let path = path.canonicalize().ok()?;
-    let disks = sysinfo::Disks::new_with_refreshed_list();
-    let above = disks.list().iter().filter(|disk| path.starts_with(disk.mount_point()));
+    let disks = sysinfo::Disks::new_with_refreshed_list().ok()?;
+    let above = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
     let disk = above.max_by_key(|disk| disk.mount_point().components().count())?;
     Some(DiskFacts { total_bytes: disk.total_space(), free_bytes: disk.available_space() })
 }

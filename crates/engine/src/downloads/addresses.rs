@@ -133,6 +133,8 @@ async fn wanted(
     .fetch_all(readers)
     .await?;
     rows.iter()
-        .map(|row| Ok((read_hash(row)?, UrlWanted { asset_id: parsed(row, "asset_id")?, quality: parsed(row, "quality")? })))
+        .map(|row| {
+            Ok((read_hash(row)?, UrlWanted { asset_id: parsed(row, "asset_id")?, quality: parsed(row, "quality")? }))
+        })
         .collect()
 }

@@ -43,12 +43,7 @@ pub(super) async fn resume_all(queue: &Queue, profile: ProfileId) -> Result<Down
 }
 
 /// Moves downloads to the state after an action, all or none.
-async fn act(
-    queue: &Queue,
-    profile: ProfileId,
-    ids: &[DownloadId],
-    action: DownloadAction,
-) -> Result<(), EngineError> {
+async fn act(queue: &Queue, profile: ProfileId, ids: &[DownloadId], action: DownloadAction) -> Result<(), EngineError> {
     let mut tx = queue.library.write().await?;
     for id in ids {
         let row = rows::get(&mut *tx, profile, *id).await?;

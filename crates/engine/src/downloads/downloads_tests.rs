@@ -7,6 +7,7 @@ use carrel_model::{
     op::Op,
 };
 use carrel_testbed::http_origin::Act;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{
     fixture::{Device, MIB, School, TestDisk, bytes, eventually, files, id},
@@ -14,9 +15,7 @@ use super::{
     view::{MoveDownload, StartDownload},
 };
 use crate::{
-    EngineError,
-    blobs::DiskFacts,
-    catalogue::view::Availability,
+    EngineError, EngineEvent, blobs::DiskFacts, catalogue::view::Availability, ports::Clock as _,
     sync::view::NetworkState,
 };
 
@@ -86,7 +85,8 @@ async fn goes_on_by_itself_after_a_kill_and_fetches_no_verified_piece_twice() {
     let asked_before = origin.seen().len();
     let device = Device::open(folder.path(), &school).await;
     device.until_complete(1, started.id).await;
-    let resumed = origin.seen()[asked_before..].iter().filter_map(|seen| seen.range).map(|(from, _)| from).min().unwrap();
+    let resumed =
+        origin.seen()[asked_before..].iter().filter_map(|seen| seen.range).map(|(from, _)| from).min().unwrap();
     assert!(resumed >= 5 * MIB as u64, "it began at {resumed}, after what was verified");
     assert!(device.blobs.verify(hash).await.unwrap(), "and the file is right");
 }
@@ -109,7 +109,11 @@ async fn a_damaged_file_is_noticed_at_start_and_only_its_damaged_piece_is_fetche
     school.go(NetworkState::Offline);
     let device = Device::open(folder.path(), &school).await;
     let noticed = device.until(1, started.id, |view| view.wait_reason.is_some()).await;
-    assert_eq!((noticed.state, noticed.error), (DownloadState::Pending, Some(ErrorCode::Damaged)), "not ready any more");
+    assert_eq!(
+        (noticed.state, noticed.error),
+        (DownloadState::Pending, Some(ErrorCode::Damaged)),
+        "not ready any more"
+    );
     assert_eq!(noticed.bytes_done, 5 * MIB as u64, "what is right counts");
     school.go(NetworkState::Online);
     let mended = device.until_complete(1, started.id).await;
@@ -183,8 +187,10 @@ async fn pausing_keeps_verified_bytes_and_cancelling_lets_them_go() {
     device.downloads.resume(id(1), started.id).await.unwrap();
     device.until(1, started.id, |view| view.state == DownloadState::Downloading).await;
     device.downloads.cancel(id(1), started.id).await.unwrap();
-    eventually(async || if files(folder.path()).is_empty() { Ok(()) } else { Err(format!("{:?}", files(folder.path()))) })
-        .await;
+    eventually(
+        async || if files(folder.path()).is_empty() { Ok(()) } else { Err(format!("{:?}", files(folder.path()))) },
+    )
+    .await;
     origin.throttle(400 * MIB as u64);
     let again = device.downloads.retry(id(1), started.id).await.unwrap();
     assert_eq!(again.id, started.id, "it is the same wish");
@@ -210,12 +216,20 @@ async fn another_quality_replaces_the_files_only_when_it_is_verified() {
     let states = offline_states(device.library.readers(), id(1), first.created_at).await.unwrap();
     assert_eq!(states.lesson(id(20)).availability, Availability::ReadyOffline, "the old file is still good");
     let cancelled = device.downloads.cancel(id(1), first.id).await.unwrap();
-    assert_eq!((cancelled.state, cancelled.quality), (DownloadState::Completed, Quality::Low), "and stays if called off");
+    assert_eq!(
+        (cancelled.state, cancelled.quality),
+        (DownloadState::Completed, Quality::Low),
+        "and stays if called off"
+    );
 
     origin.always(Act::Serve);
     device.start_as(1, unit, Some(Quality::High)).await.unwrap();
     device.until(1, first.id, |view| view.state == DownloadState::Completed && view.quality == Quality::High).await;
-    assert_eq!(files(folder.path()).into_values().collect::<Vec<_>>(), [3 * MIB as u64], "then only the new one is there");
+    eventually(async || match &files(folder.path()).into_values().collect::<Vec<_>>()[..] {
+        [only] if *only == 3 * MIB as u64 => Ok(()),
+        other => Err(format!("{other:?}, where only the new one should be")),
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -291,4 +305,97 @@ async fn moving_changes_the_order_and_survives_many_moves_to_one_place() {
     assert_eq!(order(device.downloads.list(profile).await.unwrap()), [a, d, c, b]);
     let last = device.downloads.reorder(profile, MoveDownload { download_id: a, before: None }).await.unwrap();
     assert_eq!(order(last), [d, c, b, a]);
+}
+
+#[tokio::test]
+async fn tells_how_far_it_is_and_once_that_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, _, origin) = school.one_video(5, bytes(1, 4 * MIB)).await;
+    origin.throttle(4 * MIB as u64);
+    let device = Device::open(folder.path(), &school).await;
+    let mut events = device.events.subscribe();
+    let begun = std::time::Instant::now();
+    let started = device.start(1, unit).await.unwrap();
+    let (mut shown, mut messages) = (Vec::new(), 0u32);
+    let ended = loop {
+        match events.next().await.unwrap() {
+            EngineEvent::Downloads { profile_id, changed, .. } if profile_id == id(1) => {
+                messages += 1;
+                shown.extend(changed.into_iter().map(|view| view.bytes_done));
+            }
+            EngineEvent::DownloadEnded { profile_id, download } if profile_id == id(1) => break download,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((ended.id, ended.state), (started.id, DownloadState::Completed));
+    assert!(shown.is_sorted() && shown.iter().any(|bytes| (1..4 * MIB as u64).contains(bytes)), "{shown:?}");
+    // Five a second, and one each for queued, running and complete.
+    let allowed = 5 * (u32::try_from(begun.elapsed().as_secs()).unwrap() + 1) + 4;
+    assert!(messages <= allowed, "{messages} messages where {allowed} are allowed");
+    while let Some(Some(event)) = events.next().now_or_never() {
+        assert!(!matches!(event, EngineEvent::DownloadEnded { .. }), "it ended twice");
+    }
+}
+
+#[tokio::test]
+async fn an_update_is_offered_when_the_catalogue_lists_other_bytes_and_expiry_when_its_last_day_has_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, old, _) = school.one_video(5, bytes(1, 2_000)).await;
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    let done = device.until_complete(1, started.id).await;
+    let listed = async |hash: carrel_model::BlobHash| {
+        let mut tx = device.library.write().await.unwrap();
+        for sql in [
+            "INSERT INTO units (profile_id, id, course_id, position, title, summary, language, schema_version, size_low,
+                                size_medium, size_high, updated_at, generation)
+             VALUES (?1, ?2, 'course', 0, '', '', '', 1, 0, 0, 0, 0, 1) ON CONFLICT DO NOTHING",
+            "INSERT INTO assets (profile_id, id, lesson_id, kind, title, updated_at) VALUES (?1, ?3, ?4, 'video', '', 0)
+             ON CONFLICT DO NOTHING",
+            "INSERT INTO unit_assets (profile_id, unit_id, asset_id, position) VALUES (?1, ?2, ?3, 1) ON CONFLICT DO NOTHING",
+            "INSERT OR REPLACE INTO renditions (profile_id, asset_id, quality, hash, size, mime)
+             VALUES (?1, ?3, 'medium', ?5, 1, '')",
+        ] {
+            sqlx::query(sql)
+                .bind(id::<ProfileId>(1).to_string())
+                .bind(unit.to_string())
+                .bind(id::<carrel_model::AssetId>(51).to_string())
+                .bind(id::<carrel_model::LessonId>(52).to_string())
+                .bind(hash.to_string())
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+    };
+    let word = async |now| {
+        let states = offline_states(device.library.readers(), id(1), now).await.unwrap();
+        assert_eq!(states.unit(unit).availability, states.lesson(id(52)).availability, "unit and lesson agree");
+        states.unit(unit).availability
+    };
+    let now = done.created_at;
+    listed(old).await;
+    assert_eq!(word(now).await, Availability::ReadyOffline);
+    let (new, _) = school.serve(bytes(2, 3_000)).await;
+    school.publish(5, None, vec![school.asset(51, AssetKind::Video, Some(id(52)), &[(Quality::Medium, new)])]);
+    listed(new).await;
+    assert_eq!(word(now).await, Availability::UpdateAvailable);
+    *school.expires_at.lock().unwrap() = Some(now.plus_ms(60_000));
+    let updating = device.start(1, unit).await.unwrap();
+    assert_eq!(updating.id, started.id);
+    device.until(1, started.id, |view| view.state == DownloadState::Completed && view.bytes_total == 3_000).await;
+    assert_eq!(word(now).await, Availability::ReadyOffline, "the new version is here");
+
+    school.clock.advance(60_000);
+    assert_eq!(word(school.clock.now()).await, Availability::Expired);
+    assert_eq!(device.view(1, started.id).await.state, DownloadState::Expired);
+    school.go(NetworkState::Offline);
+    let content = device.playback.content(id(1), id(51), None).await;
+    assert!(matches!(content, Err(EngineError::Refused(ErrorCode::Expired))), "{content:?}");
+    school.go(NetworkState::Online);
+    *school.expires_at.lock().unwrap() = None;
+    let renewed = device.downloads.retry(id(1), started.id).await.unwrap();
+    assert_eq!((renewed.state, renewed.bytes_done), (DownloadState::Completed, 3_000), "renewed without a fetch");
 }

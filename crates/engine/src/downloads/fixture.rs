@@ -273,7 +273,8 @@ impl Rooms for School {
         let unit = units
             .iter()
             .find(|unit| {
-                request.unit_id == Some(unit.id) || unit.lessons.iter().any(|lesson| request.lesson_id == Some(lesson.id))
+                request.unit_id == Some(unit.id)
+                    || unit.lessons.iter().any(|lesson| request.lesson_id == Some(lesson.id))
             })
             .ok_or(EngineError::Refused(ErrorCode::NotEnrolled))?;
         let (origins, manifests) = (self.origins.lock().unwrap(), self.manifests.lock().unwrap());
@@ -358,7 +359,6 @@ impl Rooms for School {
 /// A device with learners 1 and 2.
 #[derive(Debug)]
 pub(crate) struct Device {
-    pub(crate) school: Arc<School>,
     pub(crate) library: Library,
     pub(crate) blobs: Blobs,
     pub(crate) downloads: Downloads,
@@ -396,7 +396,8 @@ impl Device {
         let events = EventBus::default();
         let background = Background::default();
         let rooms: Arc<dyn Rooms> = Arc::clone(school) as _;
-        let config = FetcherConfig { backoff_base: Duration::from_millis(5), attempts: 2, ..FetcherConfig::default() };
+        let mut config = FetcherConfig::default();
+        (config.backoff_base, config.attempts) = (Duration::from_millis(5), 2);
         let fetcher = Fetcher::new(HttpClient::new(&HttpOptions::default()).unwrap(), config);
         let parts = DownloadsParts {
             library: library.clone(),
@@ -426,7 +427,7 @@ impl Device {
         })
         .await
         .unwrap();
-        Self { school: Arc::clone(school), library, blobs, downloads, playback, storage, events, background }
+        Self { library, blobs, downloads, playback, storage, events, background }
     }
 
     /// Ends everything where it stands, as a kill would: nothing is asked to finish.

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use carrel_model::{
-    BlobHash, DownloadId, ErrorCode, ProfileId,
-    download::DownloadAction,
-};
+use carrel_model::{BlobHash, DownloadId, ErrorCode, ProfileId, download::DownloadAction};
 use carrel_transfer::Fetcher;
 use tokio::sync::Notify;
 
@@ -102,9 +99,7 @@ impl Queue {
             .bind(serde_json::to_string(&running)?)
             .fetch_all(self.library.readers())
             .await?;
-        rows.iter()
-            .map(|row| Ok((read_hash(row)?, unsigned(row, "verified_bytes")?)))
-            .collect()
+        rows.iter().map(|row| Ok((read_hash(row)?, unsigned(row, "verified_bytes")?))).collect()
     }
 
     /// Tells who listens how these downloads are now.
@@ -150,12 +145,14 @@ impl Queue {
         }
         let state = row.after(DownloadAction::Complete)?;
         rows::set_state(&mut tx, id, state, Change::default()).await?;
-        sqlx::query("UPDATE downloads SET usable_generation = generation, completed_at = ?, bytes_total = ? WHERE id = ?")
-            .bind(self.clock.now().as_ms())
-            .bind(row.bytes_total.cast_signed())
-            .bind(id.to_string())
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE downloads SET usable_generation = generation, completed_at = ?, bytes_total = ? WHERE id = ?",
+        )
+        .bind(self.clock.now().as_ms())
+        .bind(row.bytes_total.cast_signed())
+        .bind(id.to_string())
+        .execute(&mut *tx)
+        .await?;
         sqlx::query("DELETE FROM download_items WHERE download_id = ? AND generation <> ?")
             .bind(id.to_string())
             .bind(row.generation)
@@ -197,7 +194,8 @@ impl Queue {
         let ids: Vec<DownloadId> = ids.iter().map(|row| parsed(row, "id")).collect::<Result<_, _>>()?;
         for row in rows::of_ids(&mut *tx, &ids).await? {
             let state = row.after(DownloadAction::Retry)?;
-            rows::set_state(&mut tx, row.id, state, Change { error: Some(ErrorCode::Damaged), ..Change::default() }).await?;
+            rows::set_state(&mut tx, row.id, state, Change { error: Some(ErrorCode::Damaged), ..Change::default() })
+                .await?;
         }
         tx.commit().await?;
         self.wake.notify_one();

@@ -78,10 +78,5 @@ pub(crate) trait Rooms: Send + Sync + fmt::Debug {
     async fn waiting(&self, profile: ProfileId) -> Result<BTreeMap<UnitId, u32>, EngineError>;
 
     /// Outbox: keeps a write in the caller's transaction.
-    async fn enqueue(
-        &self,
-        tx: &mut WriteTx,
-        profile: ProfileId,
-        op: &Op,
-    ) -> Result<(), EngineError>;
+    async fn enqueue(&self, tx: &mut WriteTx, profile: ProfileId, op: &Op) -> Result<(), EngineError>;
 }

@@ -166,7 +166,8 @@ pub(crate) async fn of_wish(
     unit: UnitId,
     lesson: Option<LessonId>,
 ) -> Result<Option<DownloadRow>, EngineError> {
-    let sql = format!("{SELECT} AND d.profile_id = ?2 AND d.unit_id = ?3 AND d.lesson_id = ?4 AND d.deleted_at IS NULL");
+    let sql =
+        format!("{SELECT} AND d.profile_id = ?2 AND d.unit_id = ?3 AND d.lesson_id = ?4 AND d.deleted_at IS NULL");
     let row = sqlx::query(&sql)
         .bind(None::<String>)
         .bind(profile.to_string())

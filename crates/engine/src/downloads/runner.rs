@@ -130,7 +130,10 @@ async fn look(
             found += missing.iter().filter(|(hash, _)| !conditions.running.contains_key(hash)).count();
             queued.blobs = missing
                 .into_iter()
-                .map(|(hash, size)| Wanted { hash, remaining_bytes: size.saturating_sub(queue.blobs.begun_bytes(hash)) })
+                .map(|(hash, size)| Wanted {
+                    hash,
+                    remaining_bytes: size.saturating_sub(queue.blobs.begun_bytes(hash)),
+                })
                 .collect();
         }
         candidates.push(queued);
@@ -179,8 +182,14 @@ async fn begin(
     let serves = rows::queued_for(&mut tx, hash).await?.into_iter().map(|row| row.id).collect();
     tx.rollback().await?;
     let control = Control::new();
-    let running =
-        Running { profile, progress: control.progress(), control: control.clone(), size: manifest.size(), task: None, serves };
+    let running = Running {
+        profile,
+        progress: control.progress(),
+        control: control.clone(),
+        size: manifest.size(),
+        task: None,
+        serves,
+    };
     queue.live.all().insert(hash, running);
     let said = Arc::new(Mutex::new(None));
     let sources = SignedSources { queue: Arc::clone(queue), profile, download, said: Arc::clone(&said) };
@@ -222,7 +231,8 @@ async fn finish(queue: &Queue, ended: Result<Ended, tokio::task::JoinError>, net
         Ok(ended) => ended,
         Err(error) => {
             // A panic in a transfer ends the downloads it served, and nothing else.
-            let found = queue.live.all().iter().find(|(_, fetch)| fetch.task == Some(error.id())).map(|(hash, _)| *hash);
+            let found =
+                queue.live.all().iter().find(|(_, fetch)| fetch.task == Some(error.id())).map(|(hash, _)| *hash);
             let Some(hash) = found else { return };
             Ended { hash, result: Err(JobError::Store(EngineError::Transfer(error.to_string()))), said: None }
         }
@@ -245,8 +255,13 @@ async fn follow(queue: &Queue, ended: Ended, network: NetworkState) -> Result<()
         Ok(()) => {
             let mut tx = queue.library.write().await?;
             for row in served.iter().filter(|row| row.round > 0 || row.retry.is_some()) {
-                rows::set_state(&mut tx, row.id, row.state, Change { round: 0, retry: None, ..Change::waiting(row, None) })
-                    .await?;
+                rows::set_state(
+                    &mut tx,
+                    row.id,
+                    row.state,
+                    Change { round: 0, retry: None, ..Change::waiting(row, None) },
+                )
+                .await?;
             }
             tx.commit().await?;
             for row in &served {
@@ -303,7 +318,8 @@ async fn write_down(
         let wait = waits.get(&row.id).copied()?;
         let runs = running.contains(&row.id);
         let (action, wait) = if runs { (DownloadAction::Start, None) } else { (DownloadAction::Requeue, wait) };
-        let state = if runs && row.state == DownloadState::Downloading { row.state } else { row.state.after(action)? };
+        let state =
+            if runs && row.state == DownloadState::Downloading { row.state } else { row.state.after(action)? };
         (state != row.state || wait != row.wait_reason).then_some((state, wait))
     };
     if rows.iter().all(|row| target(row).is_none()) {

@@ -68,10 +68,11 @@ pub(crate) fn plan(queue: &[Queued], conditions: &Conditions) -> Plan {
     order.sort_by_key(|queued| (std::cmp::Reverse(queued.priority), queued.position, queued.id));
     for queued in order {
         let mut wait = held_back(queued, conditions);
-        if let (Some((at, _)), Some(WaitReason::Server | WaitReason::Space | WaitReason::Network)) = (queued.retry, wait) {
-            if at > conditions.now {
-                plan.wake_at = Some(plan.wake_at.map_or(at, |other| other.min(at)));
-            }
+        if let Some((at, reason)) = queued.retry
+            && at > conditions.now
+            && wait == Some(reason)
+        {
+            plan.wake_at = Some(plan.wake_at.map_or(at, |other| other.min(at)));
         }
         if wait.is_none() {
             wait = places.give(queued, &mut plan.start);

@@ -67,19 +67,21 @@ fn one_without_room_does_not_hold_back_a_smaller_one() {
 }
 
 fn any_queue() -> impl Strategy<Value = Vec<Queued>> {
-    let one = (1u8..=10, -5i64..5, any::<bool>(), prop::option::of(0i64..2_000), prop::collection::vec((0u8..12, 0u64..400), 0..4));
-    prop::collection::vec(one, 0..12).prop_map(|all| {
-        let queue = all.into_iter().enumerate();
-        queue
-            .map(|(n, (priority, position, second, retry, blobs))| Queued {
-                id: id(u16::try_from(n).unwrap() + 100),
-                profile: id(if second { 2 } else { 1 }),
-                priority,
-                position,
-                retry: retry.map(|at| (TimeMs::from_ms(at), WaitReason::Server)),
-                blobs: blobs.into_iter().map(|(n, remaining_bytes)| Wanted { hash: blob(n), remaining_bytes }).collect(),
-            })
-            .collect()
+    let blobs = prop::collection::btree_set(0u8..12, 0..4);
+    let one = (1u8..=10, -5i64..5, any::<bool>(), prop::option::of(0i64..2_000), blobs);
+    // What is left of a blob is the same for all who need it.
+    let left = prop::collection::vec(0u64..400, 12);
+    (left, prop::collection::vec(one, 0..12)).prop_map(|(left, all)| {
+        let wanted = |n: u8| Wanted { hash: blob(n), remaining_bytes: left[usize::from(n)] };
+        let queue = all.into_iter().zip(100..).map(|((priority, position, second, retry, blobs), n)| Queued {
+            id: id(n),
+            profile: id(if second { 2 } else { 1 }),
+            priority,
+            position,
+            retry: retry.map(|at| (TimeMs::from_ms(at), WaitReason::Server)),
+            blobs: blobs.into_iter().map(wanted).collect(),
+        });
+        queue.collect()
     })
 }
 

@@ -75,7 +75,9 @@ pub(crate) fn consequence(
 
 fn code(error: &FetchError) -> ErrorCode {
     match error {
-        FetchError::NotAService | FetchError::TooManyRedirects | FetchError::ForbiddenRedirect => ErrorCode::NotAService,
+        FetchError::NotAService | FetchError::TooManyRedirects | FetchError::ForbiddenRedirect => {
+            ErrorCode::NotAService
+        }
         FetchError::SourceLied(_) | FetchError::Corrupt { .. } | FetchError::Http { .. } | FetchError::Sources(_) => {
             ErrorCode::ServiceFailed
         }

@@ -61,8 +61,7 @@ pub(super) async fn authorised(
     quality: Quality,
     there: Option<DownloadRow>,
 ) -> Result<DownloadView, EngineError> {
-    let (course, unit) =
-        queue.rooms.unit(profile, request.unit_id).await?.ok_or(EngineError::NotFound("unit"))?;
+    let (course, unit) = queue.rooms.unit(profile, request.unit_id).await?.ok_or(EngineError::NotFound("unit"))?;
     let title = match request.lesson_id {
         None => unit.title.clone(),
         Some(id) => {
@@ -121,12 +120,11 @@ async fn reserve(queue: &Queue, granted: &Authorized) -> Result<(), EngineError>
 /// Of these blobs those that are not whole on disk.
 async fn absent(queue: &Queue, blobs: &[(BlobHash, u64)]) -> Result<BTreeMap<BlobHash, u64>, EngineError> {
     let hashes: Vec<_> = blobs.iter().map(|(hash, _)| *hash).collect();
-    let here = sqlx::query(
-        "SELECT hash FROM blobs WHERE state = 'present' AND hash IN (SELECT value FROM json_each(?))",
-    )
-    .bind(serde_json::to_string(&hashes)?)
-    .fetch_all(queue.library.readers())
-    .await?;
+    let here =
+        sqlx::query("SELECT hash FROM blobs WHERE state = 'present' AND hash IN (SELECT value FROM json_each(?))")
+            .bind(serde_json::to_string(&hashes)?)
+            .fetch_all(queue.library.readers())
+            .await?;
     let here: BTreeSet<BlobHash> = here.iter().map(crate::blobs::read_hash).collect::<Result<_, _>>()?;
     Ok(blobs.iter().copied().filter(|(hash, _)| !here.contains(hash)).collect())
 }
@@ -278,12 +276,7 @@ fn back_to_pending(row: &DownloadRow) -> Result<DownloadState, EngineError> {
     row.state.after(action).ok_or(EngineError::Refused(ErrorCode::WrongState))
 }
 
-async fn insert_items(
-    tx: &mut WriteTx,
-    id: DownloadId,
-    profile: ProfileId,
-    items: &[Item],
-) -> Result<(), EngineError> {
+async fn insert_items(tx: &mut WriteTx, id: DownloadId, profile: ProfileId, items: &[Item]) -> Result<(), EngineError> {
     for (ordinal, item) in items.iter().enumerate() {
         sqlx::query(
             "INSERT INTO download_items (download_id, profile_id, generation, asset_id, lesson_id, hash, kind, quality,

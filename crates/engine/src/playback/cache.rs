@@ -6,12 +6,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use carrel_model::{
-    ErrorCode, ProfileId,
-    content::AssetKind,
-    pieces::ManifestBuilder,
-    wire::content::SignedUrl,
-};
+use carrel_model::{ErrorCode, ProfileId, content::AssetKind, pieces::ManifestBuilder, wire::content::SignedUrl};
 use futures_util::StreamExt as _;
 use url::Url;
 
@@ -126,9 +121,5 @@ async fn body(parts: &PlaybackParts, url: Url, size: u64) -> Result<BytesMut, En
 }
 
 fn unreachable(detail: &str) -> EngineError {
-    EngineError::Service {
-        code: ErrorCode::ServiceUnreachable,
-        detail: detail.to_owned(),
-        retry_after_ms: None,
-    }
+    EngineError::Service { code: ErrorCode::ServiceUnreachable, detail: detail.to_owned(), retry_after_ms: None }
 }

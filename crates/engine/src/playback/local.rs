@@ -37,13 +37,14 @@ pub(super) async fn find(
     quality: Option<Quality>,
 ) -> Result<(Option<LocalCopy>, Vec<BlobHash>), EngineError> {
     let rows = sqlx::query(
-        "SELECT i.hash, i.mime, i.quality, d.expires_at, 0 AS cached, i.generation = d.usable_generation AS usable
+        "SELECT * FROM (
+         SELECT i.hash, i.mime, i.quality, d.expires_at, 0 AS cached, i.generation = d.usable_generation AS usable
          FROM download_items i JOIN downloads d ON d.id = i.download_id JOIN blobs b USING (hash)
          WHERE i.profile_id = ?1 AND i.asset_id = ?2 AND d.deleted_at IS NULL AND b.state = 'present'
          UNION ALL
          SELECT c.hash, c.mime, c.quality, NULL, 1, 0 FROM cache_entries c JOIN blobs b USING (hash)
          WHERE c.profile_id = ?1 AND c.asset_id = ?2 AND c.deleted_at IS NULL AND b.state = 'present'
-         ORDER BY quality <> ?3, cached, usable DESC, expires_at IS NULL DESC, expires_at DESC",
+         ) ORDER BY quality <> ?3, cached, usable DESC, expires_at IS NULL DESC, expires_at DESC",
     )
     .bind(profile.to_string())
     .bind(asset.id.to_string())

@@ -81,8 +81,7 @@ impl Playback {
 
     /// What a lesson's player needs. Offline it never touches the network.
     pub async fn open(&self, profile: ProfileId, lesson: LessonId) -> Result<PlaybackView, EngineError> {
-        let (course, unit) =
-            self.parts.rooms.lesson(profile, lesson).await?.ok_or(EngineError::NotFound("lesson"))?;
+        let (course, unit) = self.parts.rooms.lesson(profile, lesson).await?.ok_or(EngineError::NotFound("lesson"))?;
         let lesson = unit.lessons.iter().find(|l| l.id == lesson).ok_or(EngineError::NotFound("lesson"))?;
         let wish = self.parts.rooms.settings(profile).await?.default_quality;
         let mut main = None;

@@ -75,12 +75,7 @@ pub(super) async fn delete(
     let waiting = unit_ids.iter().filter_map(|unit| waiting.get(unit)).sum();
     parts.downloads.publish(&ids).await?;
     parts.events.send(EngineEvent::Storage);
-    Ok(Deleted {
-        unit_ids: unit_ids.into_iter().collect(),
-        frees_bytes,
-        waiting,
-        undo_until: now.plus_ms(UNDO_MS),
-    })
+    Ok(Deleted { unit_ids: unit_ids.into_iter().collect(), frees_bytes, waiting, undo_until: now.plus_ms(UNDO_MS) })
 }
 
 async fn mark(tx: &mut WriteTx, id: DownloadId, now: TimeMs, reason: &str) -> Result<(), EngineError> {
@@ -133,15 +128,16 @@ pub(super) async fn undo(parts: &StorageParts, profile: ProfileId, units: &[Unit
 pub(super) async fn release(parts: &StorageParts, now: Option<TimeMs>) -> Result<u64, EngineError> {
     let until = now.map_or(i64::MAX, |now| now.plus_ms(-UNDO_MS).as_ms());
     let mut tx = parts.library.write().await?;
-    let due = sqlx::query(
-        "SELECT id FROM downloads WHERE deleted_at <= ? AND released_at IS NULL",
-    )
-    .bind(until)
-    .fetch_all(&mut *tx)
-    .await?;
+    let due = sqlx::query("SELECT id FROM downloads WHERE deleted_at <= ? AND released_at IS NULL")
+        .bind(until)
+        .fetch_all(&mut *tx)
+        .await?;
     let ids: Vec<DownloadId> = due.iter().map(|row| parsed(row, "id")).collect::<Result<_, _>>()?;
     for row in rows::of_ids(&mut *tx, &ids).await? {
-        sqlx::query("DELETE FROM download_items WHERE download_id = ?").bind(row.id.to_string()).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM download_items WHERE download_id = ?")
+            .bind(row.id.to_string())
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("UPDATE downloads SET released_at = ?, usable_generation = 0 WHERE id = ?")
             .bind(parts.clock.now().as_ms())
             .bind(row.id.to_string())

@@ -55,10 +55,10 @@ async fn the_numbers_are_the_files_and_a_deletion_frees_exactly_what_it_said() {
     let deleted = device.storage.delete_unit(id(1), DeleteUnit { unit_id: id(5) }).await.unwrap();
     assert_eq!((deleted.frees_bytes, deleted.waiting), (2 * MIB as u64 + 5, 2), "what goes and what is kept is said");
     assert_eq!(on_disk(folder.path()), before, "nothing is gone while it can be undone");
-    assert!(matches!(
-        device.playback.content(id(1), id(51), None).await.unwrap(),
-        MediaContent::Remote { .. }
-    ), "but it doesn't play from the disk any more");
+    assert!(
+        matches!(device.playback.content(id(1), id(51), None).await.unwrap(), MediaContent::Remote { .. }),
+        "but it doesn't play from the disk any more"
+    );
     school.clock.advance(10_000);
     deletion::release(&device.storage.parts, Some(deleted.undo_until)).await.unwrap();
     assert_eq!(on_disk(folder.path()), before - deleted.frees_bytes);
@@ -69,7 +69,7 @@ async fn the_numbers_are_the_files_and_a_deletion_frees_exactly_what_it_said() {
         .await
         .unwrap();
     assert_eq!(kept, 1, "the record stays");
-    let told = school.reported.lock().unwrap();
+    let told = school.reported.lock().unwrap().clone();
     assert!(matches!(told.last(), Some(Op::Download(_, told)) if told.deleted && told.unit_id == id(5)), "{told:?}");
     let other = device.downloads.list(id(2)).await.unwrap();
     assert_eq!(other.downloads.len(), 1, "the other learner keeps theirs");
@@ -86,10 +86,7 @@ async fn a_deletion_is_taken_back_within_ten_seconds_and_not_after() {
     school.clock.advance(9_000);
     let back = device.storage.undo_delete(id(1), UndoDelete { unit_ids: all.unit_ids.clone() }).await.unwrap();
     assert_eq!(back.units.len(), 2, "all is back, without a fetch");
-    assert!(matches!(
-        device.playback.content(id(1), id(51), None).await.unwrap(),
-        MediaContent::File { .. }
-    ));
+    assert!(matches!(device.playback.content(id(1), id(51), None).await.unwrap(), MediaContent::File { .. }));
 
     device.storage.clear_all(id(1)).await.unwrap();
     school.clock.advance(10_001);

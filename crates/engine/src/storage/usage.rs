@@ -14,12 +14,12 @@ use super::{
 use crate::{
     EngineError,
     blobs::read_hash,
-    rows::{parsed, time},
     catalogue::view::OfflineState,
     downloads::{
         self, OfflineStates,
         rows::{self, DownloadRow, optional},
     },
+    rows::{parsed, time},
 };
 
 /// Something that needs a blob.
@@ -36,7 +36,8 @@ pub(super) async fn holders(readers: &SqlitePool) -> Result<BTreeMap<BlobHash, B
     for row in sqlx::query("SELECT DISTINCT hash, download_id FROM download_items").fetch_all(readers).await? {
         holders.entry(read_hash(&row)?).or_default().insert(Holder::Download(parsed(&row, "download_id")?));
     }
-    let cached = sqlx::query("SELECT hash, profile_id, unit_id, lesson_id FROM cache_entries").fetch_all(readers).await?;
+    let cached =
+        sqlx::query("SELECT hash, profile_id, unit_id, lesson_id FROM cache_entries").fetch_all(readers).await?;
     for row in cached {
         let holder =
             Holder::Cache(parsed(&row, "profile_id")?, optional(&row, "unit_id")?, optional(&row, "lesson_id")?);
@@ -73,8 +74,10 @@ pub(super) async fn usage(parts: &StorageParts, profile: ProfileId) -> Result<St
     }
     let mut units = Vec::new();
     for (unit_id, downloads) in by_unit {
-        let mine = |holder: &Holder| matches!(holder, Holder::Download(id) if downloads.iter().any(|row| row.id == *id));
-        let bytes = holders.iter().filter(|(_, held)| held.iter().any(mine)).filter_map(|(hash, _)| on_disk.get(hash)).sum();
+        let mine =
+            |holder: &Holder| matches!(holder, Holder::Download(id) if downloads.iter().any(|row| row.id == *id));
+        let bytes =
+            holders.iter().filter(|(_, held)| held.iter().any(mine)).filter_map(|(hash, _)| on_disk.get(hash)).sum();
         let known = parts.rooms.unit(profile, unit_id).await?;
         let Some(first) = downloads.first() else { continue };
         units.push(StoredUnit {
