@@ -161,8 +161,8 @@ impl Access {
         profiles::remove(&mut tx, profile, unsent && request.unsent == UnsentChoice::Keep, self.accounts.now()).await?;
         profiles::make_current(&mut tx, None, self.accounts.now()).await?;
         tx.commit().await?;
-        // Files that only this learner needed go with the rows that named them.
-        self.downloads.release().await?;
+        // Files that only this learner needed.
+        self.downloads.forget_profile(profile).await?;
         self.watch_current_service().await?;
         self.accounts.end_session(&leaving).await?;
         self.accounts.events().send(EngineEvent::Profiles);

@@ -179,9 +179,6 @@ pub(crate) async fn remove(
         return Ok(());
     }
     for sql in [
-        "DELETE FROM downloads WHERE profile_id = ?1",
-        "DELETE FROM cache_entries WHERE profile_id = ?1",
-        "DELETE FROM unit_openings WHERE profile_id = ?1",
         "DELETE FROM units WHERE profile_id = ?1",
         "DELETE FROM courses WHERE profile_id = ?1",
         "DELETE FROM assets WHERE profile_id = ?1",
