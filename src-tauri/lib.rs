@@ -98,10 +98,25 @@ pub fn with_host<R: Runtime>(builder: Builder<R>, options: Options) -> Builder<R
             tauri::async_runtime::spawn(desk::open(app.handle().clone(), options.clone()));
             #[cfg(desktop)]
             tray::set_up(app.handle());
+            #[cfg(unix)]
+            tauri::async_runtime::spawn(quit_when_asked(app.handle().clone()));
             links::set_up(app.handle());
             Ok(())
         });
     protocol::register(builder)
+}
+
+/// A session that ends, or a person at a terminal, asks by signal; the store is closed then as on any other way out.
+#[cfg(unix)]
+async fn quit_when_asked<R: Runtime>(app: tauri::AppHandle<R>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    if let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        app.exit(0);
+    }
 }
 
 /// What belongs to the machine's user: one running app, a log, windows where they were, links.

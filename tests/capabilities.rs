@@ -1,4 +1,5 @@
 //! No window may do more than it uses: the capability files are held to the command table.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected has failed")]
 
 use std::{collections::BTreeSet, fs, path::Path};
 

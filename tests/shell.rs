@@ -1,4 +1,5 @@
 //! The shell with its real permissions, host and engine, on Tauri's windowless runtime.
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use crate::commands::COMMANDS;
+use crate::{CommandSpec, commands::COMMANDS};
 
 /// Why the client could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -29,25 +29,25 @@ pub fn write_client(dir: &Path) -> Result<(), TypeScriptError> {
     Ok(())
 }
 
+/// A command as it is written down.
+struct Line {
+    spec: &'static CommandSpec,
+    request: String,
+    response: String,
+}
+
 fn commands_ts(config: &ts_rs::Config) -> String {
-    let mut areas: BTreeMap<&str, Vec<(String, String, &str, &str, &str)>> = BTreeMap::new();
+    let mut areas: BTreeMap<&str, Vec<Line>> = BTreeMap::new();
     let mut imports = std::collections::BTreeSet::new();
-    for command in COMMANDS {
-        let request = (command.request_type)(config);
-        let response = (command.response_type)(config);
-        for name in [&request, &response] {
+    for spec in COMMANDS {
+        let line = Line { spec, request: (spec.request_type)(config), response: (spec.response_type)(config) };
+        for name in [&line.request, &line.response] {
             let name = name.trim_start_matches("Array<").trim_end_matches('>');
             if name.chars().next().is_some_and(char::is_uppercase) {
                 imports.insert(name.to_owned());
             }
         }
-        areas.entry(command.area).or_default().push((
-            request,
-            response,
-            command.verb,
-            command.name,
-            command.doc.trim(),
-        ));
+        areas.entry(spec.area).or_default().push(line);
     }
     let mut out =
         String::from("// Generated from the command table of carrel-host. Do not edit: `cargo xtask generate`.\n\n");
@@ -59,9 +59,10 @@ fn commands_ts(config: &ts_rs::Config) -> String {
     out.push_str("/** Every command, by room. */\nexport interface Commands {\n");
     for (area, commands) in &areas {
         let _ = writeln!(out, "  readonly {area}: {{");
-        for (request, response, verb, _, doc) in commands {
+        for Line { spec, request, response } in commands {
+            let (doc, verb) = (spec.doc.trim(), spec.verb);
             let parameter = if request == "null" { String::new() } else { format!("request: {request}") };
-            let response = if response == "null" { "void" } else { response };
+            let response = if response == "null" { "void" } else { response.as_str() };
             let _ = writeln!(out, "    /** {doc} */\n    {}({parameter}): Promise<{response}>;", camel(verb));
         }
         out.push_str("  };\n");
@@ -69,7 +70,8 @@ fn commands_ts(config: &ts_rs::Config) -> String {
     out.push_str("}\n\n/** Binds every command to a way of calling. */\nexport function bindCommands(call: Call): Commands {\n  return {\n");
     for (area, commands) in &areas {
         let _ = writeln!(out, "    {area}: {{");
-        for (request, _, verb, name, _) in commands {
+        for Line { spec, request, .. } in commands {
+            let (name, verb) = (spec.name, spec.verb);
             let (parameter, argument) = if request == "null" { ("", "null") } else { ("request", "request") };
             let _ = writeln!(out, "      {}: ({parameter}) => call('{name}', {argument}),", camel(verb));
         }

@@ -13,6 +13,9 @@ use subtle::ConstantTimeEq as _;
 /// The custom protocol of platforms that play from one.
 pub const SCHEME: &str = "carrel-media";
 
+/// 128 bits that nobody guesses.
+type Secret = [u8; 16];
+
 /// How a front end gets media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
@@ -51,7 +54,7 @@ impl Route {
 pub struct MediaAddresses {
     route: Route,
     clock: Arc<dyn Clock>,
-    secrets: Arc<RwLock<Vec<(ProfileId, [u8; 16])>>>,
+    secrets: Arc<RwLock<Vec<(ProfileId, Secret)>>>,
 }
 
 impl fmt::Debug for MediaAddresses {
@@ -88,7 +91,7 @@ impl MediaAddresses {
         owner
     }
 
-    fn secret(&self, profile: ProfileId) -> [u8; 16] {
+    fn secret(&self, profile: ProfileId) -> Secret {
         let mut secrets = self.secrets.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, secret)) = secrets.iter().find(|(owner, _)| *owner == profile) {
             return *secret;
