@@ -56,6 +56,8 @@ struct Inner {
     lock: tokio::sync::Mutex<()>,
     /// Blobs whose part file somebody is writing: not to be removed under their hands.
     busy: Mutex<BTreeSet<BlobHash>>,
+    /// Somebody has ended writing.
+    freed: tokio::sync::Notify,
 }
 
 /// Held while files and references change together.
@@ -71,6 +73,7 @@ pub(crate) struct Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         self.blobs.busy().remove(&self.hash);
+        self.blobs.inner.freed.notify_waiters();
     }
 }
 
@@ -100,8 +103,15 @@ impl Blobs {
     ) -> Result<Self, EngineError> {
         let at = data_dir.to_owned();
         let folders = blocking(data_dir, move || Folders::create(&at)).await?;
-        let inner =
-            Inner { library, folders, disk, clock, lock: tokio::sync::Mutex::default(), busy: Mutex::default() };
+        let inner = Inner {
+            library,
+            folders,
+            disk,
+            clock,
+            lock: tokio::sync::Mutex::default(),
+            busy: Mutex::default(),
+            freed: tokio::sync::Notify::new(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -123,6 +133,19 @@ impl Blobs {
     /// Announces that a part file is being written. None: somebody else is writing it.
     pub(crate) fn begin_writing(&self, hash: BlobHash) -> Option<Writing> {
         self.busy().insert(hash).then(|| Writing { blobs: self.clone(), hash })
+    }
+
+    /// As [`begin_writing`](Self::begin_writing), after whoever writes it now has ended.
+    pub(crate) async fn writing(&self, hash: BlobHash) -> Writing {
+        loop {
+            let mut freed = std::pin::pin!(self.inner.freed.notified());
+            // Listening first: an end between the look and the wait is not missed.
+            freed.as_mut().enable();
+            if let Some(writing) = self.begin_writing(hash) {
+                return writing;
+            }
+            freed.await;
+        }
     }
 
     /// Makes a blob known, so that items can refer to it. What is known already stays as it is.

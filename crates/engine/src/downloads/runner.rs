@@ -43,8 +43,6 @@ struct Ended {
 enum JobError {
     Fetch(FetchError),
     Store(EngineError),
-    /// Somebody else is writing it: whoever that is wakes the queue.
-    Taken,
 }
 
 /// Runs until it is dropped; transfers end with it.
@@ -214,8 +212,9 @@ async fn fetch(
     sources: SignedSources,
     control: Control,
 ) -> Result<(), JobError> {
-    let Some(_writing) = queue.blobs.begin_writing(hash) else { return Err(JobError::Taken) };
-    // A whole file without a row that says so: the database was made anew, or the power went at the last moment.
+    let _writing = queue.blobs.writing(hash).await;
+    // A whole file is there already: somebody else has just written it, the database was made anew, or the power went
+    // between a file's place and the record of it.
     if queue.blobs.take_in(hash).await.map_err(JobError::Store)? {
         return Ok(());
     }
@@ -269,7 +268,6 @@ async fn follow(queue: &Queue, ended: Ended, network: NetworkState) -> Result<()
             }
             return Ok(());
         }
-        Err(JobError::Taken) => return Ok(()),
         Err(error) => error,
     };
     let mut bytes = [0; 4];
@@ -285,7 +283,6 @@ async fn follow(queue: &Queue, ended: Ended, network: NetworkState) -> Result<()
                 Consequence::Wait { reason: WaitReason::Space, retry_in_ms: Some(60_000), counts: false }
             }
             JobError::Store(error) => Consequence::Fail(error.code()),
-            JobError::Taken => Consequence::Nothing,
         };
         match then {
             Consequence::Nothing => {}
