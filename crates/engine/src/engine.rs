@@ -109,7 +109,8 @@ impl Engine {
         let network = Network::new(ports.network.as_ref(), Arc::clone(&clock));
         let exchange = Exchange::new(ports.http.clone(), network.clone());
         let accounts =
-            Accounts::open(library.clone(), events.clone(), exchange.clone(), ports.secrets, Arc::clone(&clock)).await?;
+            Accounts::open(library.clone(), events.clone(), exchange.clone(), ports.secrets, Arc::clone(&clock))
+                .await?;
         let api = ServiceApi::new(accounts.clone(), exchange.clone());
         let settings = SettingsStore::new(library.clone(), events.clone());
         let outbox = Outbox::new(library.clone(), Arc::clone(&clock));
@@ -123,9 +124,9 @@ impl Engine {
             settings: settings.clone(),
             outbox: outbox.clone(),
         });
-        let blobs =
-            Blobs::open(library.clone(), &config.data_dir, Arc::new(SystemDisk), Arc::clone(&clock)).await?;
-        let http = HttpClient::new(&HttpOptions::default()).map_err(|error| EngineError::Transfer(error.to_string()))?;
+        let blobs = Blobs::open(library.clone(), &config.data_dir, Arc::new(SystemDisk), Arc::clone(&clock)).await?;
+        let http =
+            HttpClient::new(&HttpOptions::default()).map_err(|error| EngineError::Transfer(error.to_string()))?;
         let fetcher = Fetcher::new(http, FetcherConfig::default());
         let parts = DownloadsParts {
             library: library.clone(),
@@ -175,14 +176,8 @@ impl Engine {
             clock,
         };
         let sync = Sync::new(parts, background.clone());
-        let access = Access::new(
-            accounts,
-            network.clone(),
-            outbox.clone(),
-            sync.clone(),
-            downloads.clone(),
-            config.device_name,
-        );
+        let access =
+            Access::new(accounts, network.clone(), outbox.clone(), sync.clone(), downloads.clone(), config.device_name);
         access.watch_current_service().await?;
         network.start(exchange, &background);
         sync.start_all().await?;

@@ -150,11 +150,7 @@ impl Accounts {
     }
 
     /// Asks for a session.
-    pub(super) async fn request_session(
-        &self,
-        service: &Url,
-        request: &SignInRequest,
-    ) -> Result<SignedIn, ApiError> {
+    pub(super) async fn request_session(&self, service: &Url, request: &SignInRequest) -> Result<SignedIn, ApiError> {
         let answer = self.ask(service, "auth/sign-in", request).await?;
         self.service_said(answer.server_time);
         Ok(answer)

@@ -57,9 +57,16 @@ mod tests {
         ] {
             assert_eq!(service_address(typed).unwrap().as_str(), kept, "{typed:?}");
         }
-        for typed in
-            ["", "http://learn.example", "http://10.0.0.1", "ftp://127.0.0.1", "file:///etc", "https://a:b@c", "https://a?b", "::"]
-        {
+        for typed in [
+            "",
+            "http://learn.example",
+            "http://10.0.0.1",
+            "ftp://127.0.0.1",
+            "file:///etc",
+            "https://a:b@c",
+            "https://a?b",
+            "::",
+        ] {
             assert!(service_address(typed).is_err(), "{typed:?}");
         }
     }

@@ -15,11 +15,10 @@ use carrel_model::{CourseId, ErrorCode, ProfileId, TimeMs, wire::auth::SignInReq
 use url::Url;
 
 use crate::{
-    EngineError, EngineEvent, downloads::Downloads, network::Network, outbox::Outbox, service_api::ApiError,
-    sync::Sync,
+    EngineError, EngineEvent, downloads::Downloads, network::Network, outbox::Outbox, service_api::ApiError, sync::Sync,
 };
-use accounts::verify_first_lease;
 pub(crate) use accounts::Accounts;
+use accounts::verify_first_lease;
 use profiles::Profile;
 use view::{ProfileView, SignIn, SignOut, SwitchProfile, UnsentChoice};
 

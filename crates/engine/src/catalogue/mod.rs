@@ -25,9 +25,9 @@ use crate::{
     events::EventBus,
     learning::progress,
     library::Library,
+    rows::time_option,
     service_api::{ApiError, ServiceApi},
     settings::SettingsStore,
-    rows::time_option,
 };
 use pulled::Applied;
 use shelves::Paint;

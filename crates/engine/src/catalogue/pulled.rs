@@ -21,14 +21,12 @@ pub(crate) struct Applied {
 }
 
 /// Where the next page begins; none: at the beginning.
-pub(crate) async fn cursor(
-    readers: &sqlx::SqlitePool,
-    profile: ProfileId,
-) -> Result<Option<String>, EngineError> {
-    let cursor: Option<Option<String>> = sqlx::query_scalar("SELECT units_cursor FROM sync_state WHERE profile_id = ?1")
-        .bind(profile.to_string())
-        .fetch_optional(readers)
-        .await?;
+pub(crate) async fn cursor(readers: &sqlx::SqlitePool, profile: ProfileId) -> Result<Option<String>, EngineError> {
+    let cursor: Option<Option<String>> =
+        sqlx::query_scalar("SELECT units_cursor FROM sync_state WHERE profile_id = ?1")
+            .bind(profile.to_string())
+            .fetch_optional(readers)
+            .await?;
     Ok(cursor.flatten())
 }
 
@@ -189,12 +187,7 @@ async fn put_course(
     Ok(())
 }
 
-async fn put_unit(
-    tx: &mut SqliteConnection,
-    profile: &str,
-    unit: &Unit,
-    generation: i64,
-) -> Result<(), EngineError> {
+async fn put_unit(tx: &mut SqliteConnection, profile: &str, unit: &Unit, generation: i64) -> Result<(), EngineError> {
     let size = |quality| signed(unit.renditions_for(quality).iter().map(|(_, rendition)| rendition.size).sum());
     // Replacing the row takes its lessons and asset list along; they follow whole.
     sqlx::query("DELETE FROM units WHERE profile_id = ?1 AND id = ?2")
@@ -230,23 +223,20 @@ async fn put_unit(
     for (asset, position) in unit.cover.iter().map(|cover| (cover, 0)).chain(listed) {
         put_asset(tx, profile, asset).await?;
         // A picture that is both cover and part of a lesson keeps the place of the latter.
-        sqlx::query("INSERT OR REPLACE INTO unit_assets (profile_id, unit_id, asset_id, position) VALUES (?1, ?2, ?3, ?4)")
-            .bind(profile)
-            .bind(unit.id.to_string())
-            .bind(asset.id.to_string())
-            .bind(position)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO unit_assets (profile_id, unit_id, asset_id, position) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .bind(profile)
+        .bind(unit.id.to_string())
+        .bind(asset.id.to_string())
+        .bind(position)
+        .execute(&mut *tx)
+        .await?;
     }
     Ok(())
 }
 
-async fn put_lesson(
-    tx: &mut SqliteConnection,
-    profile: &str,
-    unit: &Unit,
-    lesson: &Lesson,
-) -> Result<(), EngineError> {
+async fn put_lesson(tx: &mut SqliteConnection, profile: &str, unit: &Unit, lesson: &Lesson) -> Result<(), EngineError> {
     sqlx::query(
         "INSERT OR REPLACE INTO lessons (profile_id, id, unit_id, position, kind, title, summary, duration_ms,
              primary_asset_id, payload, schema_version, updated_at)

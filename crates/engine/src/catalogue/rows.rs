@@ -111,11 +111,7 @@ pub(crate) async fn unit_of_lesson(
     }
 }
 
-async fn lessons_of_unit(
-    readers: &SqlitePool,
-    profile: ProfileId,
-    unit: UnitId,
-) -> Result<Vec<Lesson>, EngineError> {
+async fn lessons_of_unit(readers: &SqlitePool, profile: ProfileId, unit: UnitId) -> Result<Vec<Lesson>, EngineError> {
     let rows = sqlx::query(
         "SELECT * FROM lessons WHERE profile_id = ?1 AND unit_id = ?2 AND schema_version >= ?3 ORDER BY position, id",
     )
@@ -202,8 +198,10 @@ async fn assets_of_unit(
     .bind(unit.to_string())
     .fetch_all(readers)
     .await?;
-    let mut places: Vec<(u32, AssetId)> =
-        rows.iter().map(|row| Ok((row.try_get("position")?, parsed(row, "id")?))).collect::<Result<_, EngineError>>()?;
+    let mut places: Vec<(u32, AssetId)> = rows
+        .iter()
+        .map(|row| Ok((row.try_get("position")?, parsed(row, "id")?)))
+        .collect::<Result<_, EngineError>>()?;
     places.dedup();
     let mut assets = gather(&rows)?;
     Ok(places.into_iter().filter_map(|(position, id)| Some((position, assets.remove(&id)?))).collect())

@@ -38,18 +38,19 @@ pub(super) async fn library(
         .bind(profile.to_string())
         .fetch_all(readers)
         .await?;
-    let mut courses: Vec<CourseCard> =
-        courses.iter().map(|row| Ok(CourseCard { course: summary(row)?, units: Vec::new() })).collect::<Result<_, EngineError>>()?;
+    let mut courses: Vec<CourseCard> = courses
+        .iter()
+        .map(|row| Ok(CourseCard { course: summary(row)?, units: Vec::new() }))
+        .collect::<Result<_, EngineError>>()?;
     let by_id: BTreeMap<CourseId, usize> =
         courses.iter().enumerate().map(|(index, card)| (card.course.id, index)).collect();
     let mut lessons = lessons_by_unit(readers, profile, None, paint).await?;
-    let units = sqlx::query(
-        "SELECT * FROM units WHERE profile_id = ?1 AND schema_version >= ?2 ORDER BY position, title, id",
-    )
-    .bind(profile.to_string())
-    .bind(OLDEST_SUPPORTED_UNIT_SCHEMA)
-    .fetch_all(readers)
-    .await?;
+    let units =
+        sqlx::query("SELECT * FROM units WHERE profile_id = ?1 AND schema_version >= ?2 ORDER BY position, title, id")
+            .bind(profile.to_string())
+            .bind(OLDEST_SUPPORTED_UNIT_SCHEMA)
+            .fetch_all(readers)
+            .await?;
     let mut continue_with: Option<(TimeMs, ContinueCard)> = None;
     for row in &units {
         let id: UnitId = parsed(row, "id")?;
@@ -158,7 +159,8 @@ fn where_to_go_on(lessons: Vec<LessonCard>) -> Option<(TimeMs, LessonCard)> {
     let latest = lessons.iter().filter_map(|lesson| lesson.progress.updated_at).max()?;
     let left = lessons.iter().filter(|lesson| lesson.progress.status == ProgressStatus::InProgress);
     let left = left.max_by_key(|lesson| lesson.progress.updated_at).map(|lesson| lesson.id);
-    let next = lessons.iter().find(|lesson| lesson.progress.status != ProgressStatus::Completed).map(|lesson| lesson.id);
+    let next =
+        lessons.iter().find(|lesson| lesson.progress.status != ProgressStatus::Completed).map(|lesson| lesson.id);
     let chosen = left.or(next)?;
     lessons.into_iter().find(|lesson| lesson.id == chosen).map(|lesson| (latest, lesson))
 }

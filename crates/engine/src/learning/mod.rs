@@ -20,14 +20,7 @@ use carrel_model::{
 };
 use sqlx::Row as _;
 
-use crate::{
-    EngineError,
-    catalogue::rows as catalogue,
-    library::Library,
-    outbox::Outbox,
-    ports::Clock,
-    rows::parsed,
-};
+use crate::{EngineError, catalogue::rows as catalogue, library::Library, outbox::Outbox, ports::Clock, rows::parsed};
 use view::{AnswerQuestion, CompleteLesson, FinishSession, ProgressView, QuizView, RecordPosition, StartQuiz};
 
 /// Which time through a lesson it is. Only quizzes are taken again, and their attempts are those of their sessions.

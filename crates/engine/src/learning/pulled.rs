@@ -76,11 +76,7 @@ pub(crate) async fn apply(
 }
 
 /// After a full pull: what was not seen in it is no longer there.
-pub(crate) async fn sweep(
-    tx: &mut SqliteConnection,
-    profile: ProfileId,
-    generation: i64,
-) -> Result<(), EngineError> {
+pub(crate) async fn sweep(tx: &mut SqliteConnection, profile: ProfileId, generation: i64) -> Result<(), EngineError> {
     for sql in [
         "DELETE FROM progress WHERE profile_id = ?1 AND generation < ?2",
         "DELETE FROM sessions WHERE profile_id = ?1 AND generation < ?2",

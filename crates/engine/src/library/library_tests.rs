@@ -61,9 +61,13 @@ async fn sets_the_documented_pragmas() {
     let folder = tempfile::tempdir().unwrap();
     let (library, _) = open(folder.path()).await.unwrap();
     let mut tx = library.write().await.unwrap();
-    for (pragma, expected) in
-        [("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 5_000), ("trusted_schema", 0), ("cell_size_check", 1)]
-    {
+    for (pragma, expected) in [
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("busy_timeout", 5_000),
+        ("trusted_schema", 0),
+        ("cell_size_check", 1),
+    ] {
         let value: i64 = sqlx::query_scalar(&format!("PRAGMA {pragma}")).fetch_one(&mut *tx).await.unwrap();
         assert_eq!(value, expected, "{pragma}");
     }
@@ -128,7 +132,10 @@ async fn unsent_writes_are_carried_over_from_a_damaged_database() {
     let (library, _) = open(folder.path()).await.unwrap();
     insert_profile_and_write(&library).await;
     let (root, page): (i64, i64) = (
-        sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'units'").fetch_one(library.readers()).await.unwrap(),
+        sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'units'")
+            .fetch_one(library.readers())
+            .await
+            .unwrap(),
         sqlx::query_scalar("PRAGMA page_size").fetch_one(library.readers()).await.unwrap(),
     );
     library.close().await;
@@ -164,7 +171,10 @@ async fn an_older_database_is_backed_up_before_it_is_migrated() {
     let (library, _) = open(folder.path()).await.unwrap();
     // As an older app would have left it: the newest migration was never run.
     let mut tx = library.write().await.unwrap();
-    sqlx::raw_sql("DROP TABLE settings; DELETE FROM _sqlx_migrations WHERE version = 5").execute(&mut *tx).await.unwrap();
+    sqlx::raw_sql("DROP TABLE settings; DELETE FROM _sqlx_migrations WHERE version = 5")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     library.close().await;
     open(folder.path()).await.unwrap();

@@ -31,7 +31,8 @@ pub(super) async fn salvage(old: &Path, writer: &SqlitePool) -> Result<u32, sqlx
         let columns: Vec<String> =
             sqlx::query_scalar("SELECT name FROM pragma_table_info(?1)").bind(table).fetch_all(&mut *tx).await?;
         for direction in ["ASC", "DESC"] {
-            let ordered = order.split(", ").map(|column| format!("{column} {direction}")).collect::<Vec<_>>().join(", ");
+            let ordered =
+                order.split(", ").map(|column| format!("{column} {direction}")).collect::<Vec<_>>().join(", ");
             let sql = format!("SELECT * FROM {table} ORDER BY {ordered}");
             let mut rows = sqlx::query(&sql).fetch(&mut source);
             let mut whole = true;
@@ -48,7 +49,8 @@ pub(super) async fn salvage(old: &Path, writer: &SqlitePool) -> Result<u32, sqlx
         }
     }
     // Whether these are still signed in is found out with the next request.
-    let unsent: u32 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE state <> 'acked'").fetch_one(&mut *tx).await?;
+    let unsent: u32 =
+        sqlx::query_scalar("SELECT count(*) FROM outbox WHERE state <> 'acked'").fetch_one(&mut *tx).await?;
     sqlx::query(
         "UPDATE profiles SET next_seq = max(next_seq,
              coalesce((SELECT max(seq) + 1 FROM events WHERE profile_id = profiles.id), 1),
@@ -62,12 +64,7 @@ pub(super) async fn salvage(old: &Path, writer: &SqlitePool) -> Result<u32, sqlx
 }
 
 /// Inserts one row, with those of its columns that still exist. A row that doesn't fit is left out.
-async fn keep(
-    into: &mut SqliteConnection,
-    table: &str,
-    known: &[String],
-    row: &SqliteRow,
-) -> Result<(), sqlx::Error> {
+async fn keep(into: &mut SqliteConnection, table: &str, known: &[String], row: &SqliteRow) -> Result<(), sqlx::Error> {
     let columns: Vec<&str> =
         row.columns().iter().map(|column| column.name()).filter(|name| known.iter().any(|k| k == name)).collect();
     let slots = (1..=columns.len()).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");

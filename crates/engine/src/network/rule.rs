@@ -58,6 +58,9 @@ mod tests {
     fn a_change_is_noticed_within_five_seconds_at_first() {
         assert!(pause(Link::Unknown, 0) <= Duration::from_secs(5), "going");
         assert!(pause(Link::Unknown, 1) <= Duration::from_secs(5), "coming back");
-        assert!(pause(Link::Unknown, 100) >= Duration::from_secs(30), "a service that is gone for good is left in peace");
+        assert!(
+            pause(Link::Unknown, 100) >= Duration::from_secs(30),
+            "a service that is gone for good is left in peace"
+        );
     }
 }

@@ -129,13 +129,11 @@ async fn settle_one(
     let (profile, seq) = (profile.to_string(), signed(result.seq));
     match &result.outcome {
         PushOutcome::Applied | PushOutcome::Duplicate | PushOutcome::Superseded => {
-            sqlx::query(
-                "UPDATE outbox SET state = 'acked', last_error = NULL WHERE profile_id = ?1 AND seq = ?2",
-            )
-            .bind(profile)
-            .bind(seq)
-            .execute(tx)
-            .await?;
+            sqlx::query("UPDATE outbox SET state = 'acked', last_error = NULL WHERE profile_id = ?1 AND seq = ?2")
+                .bind(profile)
+                .bind(seq)
+                .execute(tx)
+                .await?;
         }
         PushOutcome::Rejected { code, detail } => {
             let detail: String = detail.chars().take(500).collect();

@@ -56,11 +56,13 @@ pub(super) async fn enqueue(
     let lesson = op.lesson_id().map(|id| id.to_string());
     let unit = match op {
         Op::Download(_, report) => Some(report.unit_id.to_string()),
-        _ => sqlx::query_scalar("SELECT unit_id FROM lessons WHERE profile_id = ?1 AND id = ?2")
-            .bind(profile.to_string())
-            .bind(&lesson)
-            .fetch_optional(&mut *tx)
-            .await?,
+        _ => {
+            sqlx::query_scalar("SELECT unit_id FROM lessons WHERE profile_id = ?1 AND id = ?2")
+                .bind(profile.to_string())
+                .bind(&lesson)
+                .fetch_optional(&mut *tx)
+                .await?
+        }
     };
     sqlx::query(
         "INSERT INTO events (profile_id, seq, kind, entity_id, lesson_id, at, payload)
@@ -237,10 +239,7 @@ pub(super) async fn count(connection: &mut SqliteConnection, profile: ProfileId)
     Ok(Count { waiting, refused })
 }
 
-pub(super) async fn by_unit(
-    readers: &SqlitePool,
-    profile: ProfileId,
-) -> Result<BTreeMap<UnitId, u32>, EngineError> {
+pub(super) async fn by_unit(readers: &SqlitePool, profile: ProfileId) -> Result<BTreeMap<UnitId, u32>, EngineError> {
     let rows = sqlx::query(
         "SELECT unit_id, count(*) AS waiting FROM outbox
          WHERE profile_id = ?1 AND state <> 'acked' AND unit_id IS NOT NULL AND kind <> ?2 GROUP BY unit_id",

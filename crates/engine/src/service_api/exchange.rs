@@ -113,7 +113,8 @@ fn read<T: DeserializeOwned>(status: StatusCode, headers: &HeaderMap, body: &[u8
         if media_type != "application/json" {
             return Err(ApiError::NotAService(format!("{status} with {media_type:.60}")));
         }
-        return serde_json::from_slice(body).map_err(|error| ApiError::NotAService(format!("unexpected JSON: {error}")));
+        return serde_json::from_slice(body)
+            .map_err(|error| ApiError::NotAService(format!("unexpected JSON: {error}")));
     }
     let retry_after_ms = retry_after(headers);
     if media_type == PROBLEM_JSON {
@@ -162,10 +163,12 @@ fn is_html(headers: &HeaderMap) -> bool {
 fn how_far(error: &reqwest::Error) -> Reached {
     let mut source = error.source();
     while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            if matches!(io.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown) {
-                return Reached::Nothing;
-            }
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(
+            kind,
+            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown)
+        ) {
+            return Reached::Nothing;
         }
         // The resolver's error has no type of its own.
         if cause.to_string().starts_with("dns error") {

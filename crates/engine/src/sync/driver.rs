@@ -106,9 +106,7 @@ impl Driver {
         match effect {
             Effect::Push { limit } => Some(Event::Pushed(self.push(limit).await)),
             Effect::PullRecords => Some(Event::PulledRecords(self.pull_records().await.map_err(judged))),
-            Effect::PullUnits => {
-                Some(Event::PulledUnits(self.shared.fetching.all(self.profile).await.map_err(judged)))
-            }
+            Effect::PullUnits => Some(Event::PulledUnits(self.shared.fetching.all(self.profile).await.map_err(judged))),
             Effect::HoldBack { for_ms } => {
                 self.hold_back(for_ms).await;
                 None
@@ -148,11 +146,8 @@ impl Driver {
             }
             Err(error) => return Pushed::Failed { ops: 0, failure: judged(error.into()) },
         };
-        let request = PushRequest {
-            device_id: batch.device_id,
-            client_now: shared.clock.now(),
-            ops: batch.ops.clone(),
-        };
+        let request =
+            PushRequest { device_id: batch.device_id, client_now: shared.clock.now(), ops: batch.ops.clone() };
         let answer = shared.api.push(self.profile, &request).await;
         let (verdicts, ended) = match answer {
             Ok(answer) => (Verdicts::Each(answer.results), Pushed::Judged),
@@ -218,8 +213,6 @@ impl Driver {
     fn now(&self) -> i64 {
         self.shared.clock.read().monotonic_ms
     }
-
-    #[expect(clippy::cast_precision_loss, reason = "53 random bits are what an f64 holds")]
     fn random(&self) -> f64 {
         let mut bytes = [0; 8];
         self.shared.clock.fill_random(&mut bytes);

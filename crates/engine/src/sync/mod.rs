@@ -141,17 +141,16 @@ impl Sync {
     /// Starts a learner's driver, or tells it that the session holds again.
     pub(crate) fn start(&self, profile: ProfileId) {
         let mut running = self.shared.running();
-        if let Some(known) = running.get(&profile) {
-            if !known.ended.is_cancelled() {
-                // A full queue means that it is about to look anyway.
-                let _ = known.commands.try_send(Command::SignedIn);
-                return;
-            }
+        if let Some(known) = running.get(&profile).filter(|known| !known.ended.is_cancelled()) {
+            // A full queue means that it is about to look anyway.
+            let _ = known.commands.try_send(Command::SignedIn);
+            return;
         }
         let (commands, receiver) = mpsc::channel(8);
         let pulse = Arc::new(Pulse::default());
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        running.insert(profile, Running { commands, pulse: Arc::clone(&pulse), stop: stop.clone(), ended: ended.clone() });
+        running
+            .insert(profile, Running { commands, pulse: Arc::clone(&pulse), stop: stop.clone(), ended: ended.clone() });
         drop(running);
         let driver = Driver::new(Arc::clone(&self.shared), profile, pulse);
         self.background.spawn(async move {

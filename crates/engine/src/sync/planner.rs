@@ -362,7 +362,6 @@ impl Planner {
 }
 
 /// Full jitter: anything from nothing to the doubled pause, capped.
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "milliseconds up to the cap, exact in f64")]
 fn backoff(failures: u32, random: f64) -> i64 {
     let ceiling = BACKOFF_BASE_MS.saturating_mul(1_i64 << failures.min(20)).min(BACKOFF_CAP_MS);
     (random.clamp(0.0, 1.0) * ceiling as f64) as i64

@@ -7,7 +7,11 @@ use super::*;
 /// A planner that is online and idle, at time 0.
 fn idle() -> Planner {
     let mut planner = Planner::default();
-    assert_eq!(planner.step(Event::Network(NetworkState::Online), 0, 0.5), [Effect::Push { limit: 500 }], "back online");
+    assert_eq!(
+        planner.step(Event::Network(NetworkState::Online), 0, 0.5),
+        [Effect::Push { limit: 500 }],
+        "back online"
+    );
     finish(&mut planner, 0);
     planner
 }

@@ -35,7 +35,8 @@ async fn what_is_done_offline_survives_a_kill_and_arrives_exactly_once() {
     let mut world = World::new().await;
     let device = world.device("tablet").await;
     let amina = device.signed_in(&world, "amina").await.id;
-    let (page, quiz) = (device.lesson(amina, LessonKind::Page).await.id, device.lesson(amina, LessonKind::Quiz).await.id);
+    let (page, quiz) =
+        (device.lesson(amina, LessonKind::Page).await.id, device.lesson(amina, LessonKind::Quiz).await.id);
     device.everything_is_sent(amina).await;
     world.relay.go_down().await;
 
@@ -49,8 +50,14 @@ async fn what_is_done_offline_survives_a_kill_and_arrives_exactly_once() {
     assert_eq!(
         kinds,
         [
-            "progress.position", "progress.completed", "session.started", "answer.recorded", "answer.recorded",
-            "answer.recorded", "session.finished", "progress.completed"
+            "progress.position",
+            "progress.completed",
+            "session.started",
+            "answer.recorded",
+            "answer.recorded",
+            "answer.recorded",
+            "session.finished",
+            "progress.completed"
         ],
         "places coalesced, a repeated answer left out, oldest first"
     );
@@ -86,7 +93,8 @@ async fn an_answer_lost_after_the_service_committed_leaves_no_duplicates() {
     let mut world = World::new().await;
     let device = world.device("tablet").await;
     let amina = device.signed_in(&world, "amina").await.id;
-    let (page, quiz) = (device.lesson(amina, LessonKind::Page).await.id, device.lesson(amina, LessonKind::Quiz).await.id);
+    let (page, quiz) =
+        (device.lesson(amina, LessonKind::Page).await.id, device.lesson(amina, LessonKind::Quiz).await.id);
     device.everything_is_sent(amina).await;
 
     world.swallow_answers(true);
@@ -129,10 +137,8 @@ async fn another_device_of_the_learner_sees_it_and_can_not_undo_it() {
     assert_eq!((seen.status, seen.position), (ProgressStatus::Completed, 300), "done, and the later place");
 
     tablet.engine.sync().now(on_tablet).await.unwrap();
-    eventually("the place arrives", async || {
-        tablet.lesson(on_tablet, LessonKind::Page).await.progress.position == 300
-    })
-    .await;
+    eventually("the place arrives", async || tablet.lesson(on_tablet, LessonKind::Page).await.progress.position == 300)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,7 +44,8 @@ async fn a_failed_sign_in_says_why() {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         while let Ok((mut stream, _)) = portal.accept().await {
             let _ = stream.read(&mut [0; 4096]).await;
-            let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+            let page =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
             let _ = stream.write_all(page.as_bytes()).await;
         }
     });

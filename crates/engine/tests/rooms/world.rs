@@ -50,11 +50,8 @@ impl World {
     /// A service with the course `rivers` (a page and a quiz) and the learner `amina`, who is enrolled.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config {
-            data: folder.path().join("service"),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            ..Config::default()
-        };
+        let config =
+            Config { data: folder.path().join("service"), listen: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
         let running = start(config.clone()).await.unwrap();
         let service = Service::open(config, system_clock()).await.unwrap();
         let swallow = Arc::new(AtomicBool::new(false));
