@@ -1,5 +1,5 @@
 //! A unit is taken along from the real service: killed in mid-download, finished, played without a service, deleted.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 use std::{
     path::{Path, PathBuf},
