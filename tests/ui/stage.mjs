@@ -27,6 +27,8 @@ export const OWN = process.env.CARREL_UI === undefined;
 async function start(program, args, found) {
   if (!existsSync(program)) throw new Error(`${program} is missing: cargo build -p carrel-host -p carrel-service`);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  // Also when a test dies before it can tidy up.
+  process.once('exit', () => child.kill('SIGKILL'));
   let log = '';
   const line = await new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`${program} did not start:\n${log}`)), START_MS);
@@ -137,7 +139,9 @@ export async function stage() {
       }, route);
     },
     async signIn() {
-      if (await page.getByTestId('sign-in-form').isVisible().catch(() => false)) {
+      const form = page.getByTestId('sign-in-form');
+      await form.or(page.getByTestId('app-shell')).first().waitFor({ timeout: START_MS });
+      if (await form.isVisible()) {
         if (process.env.CARREL_SERVICE) await page.getByTestId('sign-in-service').fill(process.env.CARREL_SERVICE);
         await page.getByTestId('sign-in-name').fill(LEARNER);
         await page.getByTestId('sign-in-password').fill(PASSWORD);

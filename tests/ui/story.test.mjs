@@ -90,7 +90,7 @@ describe('a learner', () => {
 
   it('plays the film, seeks in it, and its place is kept', async () => {
     await openLesson('video');
-    assert.equal(await page.getByTestId('lesson-screen').getAttribute('data-source'), 'local');
+    await page.locator('[data-testid="lesson-screen"][data-source="local"]').waitFor();
     const video = page.getByTestId('lesson-video');
     await until('the film is known', () => video.evaluate((element) => element.readyState >= 1 && element.duration > 2));
     await page.getByTestId('player-play').click();
@@ -184,7 +184,9 @@ describe('a learner', () => {
       }
       await question.locator('legend').evaluate(() => document.activeElement?.blur());
       await until(`the ${kind} answer is saved`, async () => (await question.getAttribute('data-answered')) === 'true');
-      assert.match(await question.getByTestId('quiz-saved').innerText(), /Saved on this device \d/);
+      await until(`"saved on this device" is said of ${kind}`, async () =>
+        /Saved on this device \d/.test(await question.getByTestId('quiz-saved').innerText()),
+      );
     }
     assert.deepEqual([...kinds].sort(), ['match', 'multiple', 'numeric', 'order', 'short_text', 'single']);
     await page.reload();

@@ -16,7 +16,7 @@ import type { UnsentChoice } from '../api/types/UnsentChoice';
 import type { WaitReason } from '../api/types/WaitReason';
 import { Formats } from './format';
 
-const f = new Formats('en-GB');
+const f = new Formats('en-GB', 'en');
 
 /** Three parts of every error: what happened, and what is safe or to be done. */
 export interface ErrorWords {
@@ -508,7 +508,7 @@ export const en = {
         'Your changes are kept here. They go by themselves when the service can be reached.',
       sign_in_needed: 'Your session has ended. Sign in again, then everything is sent.',
     } satisfies Record<SyncNowOutcome, string>,
-    changes: 'changes waiting',
+    changes: (n: number) => f.words(n, { one: 'change waiting', other: 'changes waiting' }),
     used: 'used by Carrel',
     free: 'free on this device',
     otherApps: 'Other apps',

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { Formats } from './format';
 
-const en = new Formats('en-GB');
+const en = new Formats('en-GB', 'en');
 const ar = new Formats('ar-u-nu-arab');
 const now = new Date(2026, 10, 20, 12, 30).getTime();
 
 describe('sizes', () => {
   it('use decimal units and no more digits than help', () => {
     expect([0, 999, 1_000, 184_300_000, 3_240_000_000].map((bytes) => en.bytes(bytes))).toEqual([
-      '0 byte',
-      '999 byte',
+      '0 kB',
+      '1 kB',
       '1 kB',
       '184 MB',
       '3.2 GB',
@@ -43,9 +43,9 @@ describe('times', () => {
   });
 
   it('are lengths for planning', () => {
-    expect(en.duration(25_000)).toBe('25 secs');
-    expect(en.duration(31 * 60_000)).toBe('31 mins');
-    expect(en.duration(380 * 60_000)).toBe('6 hrs 20 mins');
+    expect(en.duration(25_000)).toBe('25 sec');
+    expect(en.duration(31 * 60_000)).toBe('31 min');
+    expect(en.duration(380 * 60_000)).toBe('6 hr 20 min');
   });
 
   it('name near days by word and weekday, far ones by date', () => {

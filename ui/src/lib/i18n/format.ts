@@ -5,17 +5,19 @@
 /** Words by plural category; `#` stands for the number. */
 export type PluralWords = { other: string } & Partial<Record<Intl.LDMLPluralRule, string>>;
 
-const SIZE_UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const;
+const SIZE_UNITS = ['kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const;
 
 export class Formats {
   readonly #locale: string;
+  readonly #unitLocale: string;
   readonly #plurals: Intl.PluralRules;
   readonly #numbers = new Map<string, Intl.NumberFormat>();
   readonly #dates = new Map<string, Intl.DateTimeFormat>();
   readonly #relative: Intl.RelativeTimeFormat;
 
-  constructor(locale: string) {
+  constructor(locale: string, unitLocale = locale) {
     this.#locale = locale;
+    this.#unitLocale = unitLocale;
     this.#plurals = new Intl.PluralRules(locale);
     this.#relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
   }
@@ -24,7 +26,8 @@ export class Formats {
     const key = JSON.stringify(options);
     let format = this.#numbers.get(key);
     if (!format) {
-      format = new Intl.NumberFormat(this.#locale, options);
+      const locale = options.style === 'unit' ? this.#unitLocale : this.#locale;
+      format = new Intl.NumberFormat(locale, options);
       this.#numbers.set(key, format);
     }
     return format.format(value);
@@ -32,8 +35,12 @@ export class Formats {
 
   /** Words that fit a number, which takes the place of `#`. */
   plural(count: number, words: PluralWords): string {
-    const word = words[this.#plurals.select(count)] ?? words.other;
-    return word.replace('#', this.number(count));
+    return this.words(count, words).replace('#', this.number(count));
+  }
+
+  /** Words that fit a number which stands elsewhere. */
+  words(count: number, words: PluralWords): string {
+    return words[this.#plurals.select(count)] ?? words.other;
   }
 
   /** `62` → "62%". */
@@ -120,18 +127,19 @@ export class Formats {
 }
 
 function scaled(bytes: number): [number, (typeof SIZE_UNITS)[number], number] {
-  let factor = 1;
+  let factor = 1000;
   let step = 0;
   // 999.5 would be rounded to "1,000 kB".
   while (bytes / factor >= 999.5 && step < SIZE_UNITS.length - 1) {
     factor *= 1000;
     step += 1;
   }
-  return [bytes / factor, SIZE_UNITS[step] ?? 'byte', factor];
+  return [bytes / factor, SIZE_UNITS[step] ?? 'kilobyte', factor];
 }
 
 function fraction(value: number, unit: string): number {
-  return unit !== 'byte' && unit !== 'kilobyte' && value < 9.95 ? 1 : 0;
+  if (unit === 'kilobyte') return value > 0 && value < 0.95 ? 1 : 0;
+  return value < 9.95 ? 1 : 0;
 }
 
 /** Days by the local calendar, so that "yesterday" is a date and not 24 hours. */

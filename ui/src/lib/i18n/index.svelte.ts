@@ -12,7 +12,8 @@ export type Language = (typeof LANGUAGES)[number];
 /** Each in its own words. */
 export const LANGUAGE_NAMES: Record<Language, string> = { en: 'English', ar: 'العربية' };
 
-const LOCALES: Record<Language, string> = { en: 'en-GB', ar: 'ar-u-nu-arab' };
+/** For dates and numbers, and – where it differs – for units: British "31 mins" is more than a line of facts needs. */
+const LOCALES: Record<Language, [string, string?]> = { en: ['en-GB', 'en'], ar: ['ar-u-nu-arab'] };
 const RIGHT_TO_LEFT = new Set(['ar', 'dv', 'fa', 'he', 'ks', 'ku', 'ps', 'sd', 'ug', 'ur', 'yi']);
 
 /** The direction of a text in a language (BCP 47). */
@@ -41,7 +42,7 @@ async function load(language: Language): Promise<Messages> {
 class I18n {
   #language = $state<Language>('en');
   #words = $state.raw<Messages | null>(null);
-  #formats = $derived(new Formats(LOCALES[this.#language]));
+  #formats = $derived(new Formats(...LOCALES[this.#language]));
 
   /** The words. Only read after the first `use`. */
   get t(): Messages {

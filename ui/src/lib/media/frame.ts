@@ -10,6 +10,8 @@ export interface FrameLook {
   language: string;
   dark: boolean;
   textPercent: number;
+  /** A text of its own stands in the middle of its sheet; a remark begins where its card does. */
+  centred: boolean;
 }
 
 /** The document for `srcdoc`. */
@@ -28,6 +30,7 @@ export function lessonDocument(html: string, images: readonly MediaRef[], look: 
   root.lang = look.language;
   root.dir = direction(look.language);
   root.dataset['theme'] = look.dark ? 'dark' : 'light';
+  root.dataset['place'] = look.centred ? 'middle' : 'start';
   root.dataset['text'] = String(textStep(look.textPercent));
   const link = page.createElement('link');
   link.rel = 'stylesheet';

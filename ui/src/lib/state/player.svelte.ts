@@ -9,6 +9,8 @@ class Player {
   lesson = $state.raw<LessonView | null>(null);
   playback = $state.raw<PlaybackView | null>(null);
   playing = $state(false);
+  /** Whether it was ever played: a lesson that was only looked at needs no mini player. */
+  started = $state(false);
   failed = $state(false);
   positionMs = $state(0);
   durationMs = $state(0);
@@ -24,7 +26,10 @@ class Player {
     on('durationchange', () => {
       if (Number.isFinite(element.duration)) this.durationMs = element.duration * 1000;
     });
-    on('play', () => (this.playing = true));
+    on('play', () => {
+      this.playing = true;
+      this.started = true;
+    });
     on('pause', () => {
       this.playing = false;
       this.#recorder?.flush();
@@ -116,6 +121,7 @@ class Player {
     this.lesson = null;
     this.playback = null;
     this.playing = false;
+    this.started = false;
     this.failed = false;
     this.positionMs = 0;
     this.durationMs = 0;
