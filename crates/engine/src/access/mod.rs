@@ -142,6 +142,7 @@ impl Access {
     /// Signs out; what becomes of waiting writes is the learner's explicit choice.
     pub async fn sign_out(&self, profile: ProfileId, request: SignOut) -> Result<(), EngineError> {
         let leaving = self.accounts.profile(profile).await?;
+        let in_use = profiles::current(self.accounts.library().readers()).await?;
         if request.unsent == UnsentChoice::Send && self.outbox.count(profile).await?.unsent() > 0 {
             self.sync.send_all(profile).await?;
             if self.outbox.count(profile).await?.unsent() > 0 {
@@ -158,7 +159,9 @@ impl Access {
             return Err(EngineError::Refused(ErrorCode::UnsentWrites));
         }
         profiles::remove(&mut tx, profile, unsent && request.unsent == UnsentChoice::Keep, self.accounts.now()).await?;
-        profiles::make_current(&mut tx, None, self.accounts.now()).await?;
+        if in_use.is_none_or(|current| current.id == profile) {
+            profiles::make_current(&mut tx, None, self.accounts.now()).await?;
+        }
         tx.commit().await?;
         // Files that only this learner needed.
         self.downloads.forget_profile(profile).await?;

@@ -94,7 +94,7 @@ impl Catalogue {
         let lessons = lessons.into_values().next().unwrap_or_default();
         let download = self.downloads.for_unit(profile, unit).await?;
         Ok(UnitView {
-            unit: shelves::unit_card(&row, &lessons, &paint)?,
+            unit: shelves::unit_card(&row, &lessons, &paint, course.cover.as_ref().map(|cover| cover.id))?,
             course: course_summary(&course),
             lessons,
             qualities: self.qualities(&whole).await?,

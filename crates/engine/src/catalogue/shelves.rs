@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use carrel_model::{
-    CourseId, LessonId, ProfileId, TimeMs, UnitId,
+    AssetId, CourseId, LessonId, ProfileId, TimeMs, UnitId,
     content::{OLDEST_SUPPORTED_UNIT_SCHEMA, Quality},
     progress::ProgressStatus,
 };
@@ -55,8 +55,9 @@ pub(super) async fn library(
     for row in &units {
         let id: UnitId = parsed(row, "id")?;
         let lessons = lessons.remove(&id).unwrap_or_default();
-        let card = unit_card(row, &lessons, paint)?;
-        let Some(course) = by_id.get(&card.course_id).and_then(|index| courses.get_mut(*index)) else { continue };
+        let course_id: CourseId = parsed(row, "course_id")?;
+        let Some(course) = by_id.get(&course_id).and_then(|index| courses.get_mut(*index)) else { continue };
+        let card = unit_card(row, &lessons, paint, course.course.cover_asset_id)?;
         if let Some((at, lesson)) = where_to_go_on(lessons)
             && continue_with.as_ref().is_none_or(|(latest, _)| at > *latest)
         {
@@ -82,8 +83,13 @@ pub(super) fn summary(row: &SqliteRow) -> Result<CourseSummary, EngineError> {
     })
 }
 
-/// A unit as a list shows it.
-pub(super) fn unit_card(row: &SqliteRow, lessons: &[LessonCard], paint: &Paint) -> Result<UnitCard, EngineError> {
+/// A unit as a list shows it; where it has no picture of its own, with its course's.
+pub(super) fn unit_card(
+    row: &SqliteRow,
+    lessons: &[LessonCard],
+    paint: &Paint,
+    course_cover: Option<AssetId>,
+) -> Result<UnitCard, EngineError> {
     let id: UnitId = parsed(row, "id")?;
     let state = paint.offline.unit(id);
     let size = match paint.quality {
@@ -102,7 +108,7 @@ pub(super) fn unit_card(row: &SqliteRow, lessons: &[LessonCard], paint: &Paint) 
         title: row.try_get("title")?,
         summary: row.try_get("summary")?,
         language: row.try_get("language")?,
-        cover_asset_id: parsed_option(row, "cover_asset_id")?,
+        cover_asset_id: parsed_option(row, "cover_asset_id")?.or(course_cover),
         lesson_count: count,
         completed_count: u32::try_from(completed).unwrap_or(u32::MAX),
         duration_ms: lessons.iter().filter_map(|lesson| lesson.duration_ms).sum(),

@@ -164,3 +164,7 @@ pub(crate) async fn recover(library: &Library) -> Result<(), EngineError> {
 pub(crate) async fn forget_acked(tx: &mut SqliteConnection, profile: ProfileId) -> Result<(), EngineError> {
     rows::forget_acked(tx, profile).await
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! The engine against the real service: real sockets, real databases, a relay that can be cut.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected has failed")]
 
+mod catalogue;
 mod offline;
 mod sessions;
 mod signing_out;

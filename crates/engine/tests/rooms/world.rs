@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) relay: Relay,
     swallow: Arc<AtomicBool>,
     pub(crate) service: Service,
-    _running: RunningService,
+    running: RunningService,
     folder: tempfile::TempDir,
 }
 
@@ -56,8 +56,8 @@ impl World {
         let service = Service::open(config, system_clock()).await.unwrap();
         let swallow = Arc::new(AtomicBool::new(false));
         let relay = Relay::start(answers_swallowed(running.address, Arc::clone(&swallow)).await).await.unwrap();
-        let world = Self { relay, swallow, service, _running: running, folder };
-        let course = world.folder.path().join("rivers");
+        let world = Self { relay, swallow, service, running, folder };
+        let course = world.course();
         world.write(&course, "course.toml", "title = \"Rivers\"\n");
         world.write(&course, "01-land/unit.toml", "title = \"Land\"\n");
         world.write(
@@ -73,9 +73,36 @@ impl World {
              { id = \"b\", text = \"B\" }], correct = \"a\" },\n\
              { id = \"q2\", kind = \"short_text\", prompt = \"?\", accept = [\"silt\"] }]\n+++\n",
         );
-        publish_folder(world.service.store.as_ref(), &world.service.objects, &course, &system_clock()).await.unwrap();
+        world.publish().await;
         world.learner("amina", 1).await;
         world
+    }
+
+    /// The service ends and starts again as after a restore from a backup: cursors of before mean nothing to it.
+    pub(crate) async fn restarted_as_another_incarnation(mut self) -> Self {
+        let config =
+            Config { data: self.folder.path().join("service"), listen: self.running.address, ..Config::default() };
+        self.running.shutdown().await;
+        let path = self.folder.path().join("service/carrel-service.db");
+        let mut database = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+        sqlx::raw_sql("UPDATE service_state SET value = 'restored' WHERE key = 'epoch'")
+            .execute(&mut database)
+            .await
+            .unwrap();
+        self.running = start(config).await.unwrap();
+        self.relay.come_back().await.unwrap();
+        self
+    }
+
+    /// Publishes the course as its folder is now.
+    pub(crate) async fn publish(&self) {
+        let (store, objects) = (self.service.store.as_ref(), &self.service.objects);
+        publish_folder(store, objects, &self.course(), &system_clock()).await.unwrap();
+    }
+
+    /// The folder of the course.
+    pub(crate) fn course(&self) -> PathBuf {
+        self.folder.path().join("rivers")
     }
 
     pub(crate) async fn learner(&self, name: &str, n: u64) {
@@ -98,7 +125,7 @@ impl World {
         self.swallow.store(yes, Ordering::SeqCst);
     }
 
-    fn write(&self, root: &Path, name: &str, text: &str) {
+    pub(crate) fn write(&self, root: &Path, name: &str, text: &str) {
         let path = root.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
