@@ -14,11 +14,17 @@ use carrel_testbed::processes::{self, Process};
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::desk::{Desk, built, test_results};
 
 /// Long enough for a debug build on a busy machine with two cores.
 pub(crate) const LIMIT: Duration = Duration::from_secs(45);
+/// What an app that has started shows: the library, or who learns, or why it can't.
+const FIRST_SCREENS: &str = "[data-testid=app-shell][data-ready=true], [data-testid=sign-in-form], \
+                             [data-testid=learner-picker], [data-testid=failure-screen]";
+/// For evidence of a failure: a driver that hangs must not take the report along.
+const EVIDENCE_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// An open app; it ends with this value.
@@ -33,8 +39,9 @@ pub(crate) struct Window {
 impl Window {
     /// Starts the app with its data in `data`, and waits until it has painted.
     pub(crate) async fn open(desk: &Desk, data: &Path) -> Self {
+        println!("open the app");
         let window = Self::start(desk, data).await;
-        window.see("[data-testid=app-shell][data-ready=true], [data-testid=failure-screen]").await;
+        window.see(FIRST_SCREENS).await;
         window
     }
 
@@ -105,6 +112,7 @@ impl Window {
 
     /// Presses a button, follows a link, chooses an option.
     pub(crate) async fn click(&self, css: &str) {
+        println!("click {css}");
         let began = Instant::now();
         loop {
             // What is pressed may be painted anew in this moment, or still be covered: then once more.
@@ -118,6 +126,7 @@ impl Window {
 
     /// Replaces what is in a field.
     pub(crate) async fn fill(&self, css: &str, text: &str) {
+        println!("fill {css}");
         let field = self.see(css).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
@@ -136,6 +145,7 @@ impl Window {
         name: &str,
         wanted: impl Fn(&str) -> bool,
     ) -> String {
+        println!("wait for {name} of {css}");
         let began = Instant::now();
         let script = "return document.querySelector(arguments[0])?.getAttribute(arguments[1]) ?? null";
         let mut last = Value::Null;
@@ -176,6 +186,7 @@ impl Window {
 
     /// Waits until an expression is true in the page; `what` says it in words.
     pub(crate) async fn until(&self, what: &str, expression: &str) {
+        println!("wait for {what}");
         let began = Instant::now();
         let script = format!("return Boolean({expression})");
         while self.client.execute(&script, vec![]).await.ok() != Some(Value::Bool(true)) {
@@ -224,12 +235,13 @@ impl Window {
 
     async fn keep_evidence(&self) -> String {
         let (picture, text) = (format!("{}.png", self.test), format!("{}.log", self.test));
-        if let Ok(bytes) = self.client.screenshot().await {
+        let page = self.client.execute("return location.href + '\\n' + document.body.innerText", vec![]);
+        let page = timeout(EVIDENCE_LIMIT, page).await.ok().and_then(Result::ok);
+        let page = page.as_ref().and_then(Value::as_str).unwrap_or("the page does not answer");
+        std::fs::write(test_results().join(&text), format!("{page}\n\n--- printed ---\n{}", self.log())).unwrap();
+        if let Ok(Ok(bytes)) = timeout(EVIDENCE_LIMIT, self.client.screenshot()).await {
             std::fs::write(test_results().join(&picture), bytes).unwrap();
         }
-        let page = self.client.execute("return location.href + '\\n' + document.body.innerText", vec![]).await;
-        let page = page.ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default();
-        std::fs::write(test_results().join(&text), format!("{page}\n\n--- printed ---\n{}", self.log())).unwrap();
         format!("test-results/{picture} and {text}")
     }
 }
