@@ -29,8 +29,8 @@ pub(super) const fn state(link: Link, reached: Reached) -> NetworkState {
 pub(super) const fn pause(link: Link, failures: u32) -> Duration {
     Duration::from_secs(match (link, failures) {
         (Link::Metered, 0) => 15,
-        (_, 0) => 5,
-        (_, 1..=20) => 3,
+        (_, 0) => 4,
+        (_, 1..=20) => 2,
         (_, 21..=60) => 10,
         _ => 60,
     })

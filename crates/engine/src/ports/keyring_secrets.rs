@@ -99,3 +99,23 @@ async fn on_own_thread<T: Send + 'static>(
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn is_decided_within_the_patience_and_what_was_chosen_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let began = std::time::Instant::now();
+        let secrets = system_secrets(folder.path()).await;
+        assert!(
+            began.elapsed() < PROBE_PATIENCE + Duration::from_secs(1),
+            "no long wait for a keyring that isn't there"
+        );
+        if secrets.is_fallback() {
+            secrets.set("a", "one").await.unwrap();
+            assert_eq!(secrets.get("a").await.unwrap().as_deref(), Some("one"));
+        }
+    }
+}
