@@ -1,13 +1,13 @@
 //! The host: an engine (or the reason why there is none), what happens in it, and where its media are.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use carrel_engine::{
     Engine, EngineConfig, EngineEvent, OpenNotice, Ports, access::view::ProfileView, events::EventBus,
     playback::view::PlaybackView, settings::Settings, sync::view::SyncView,
 };
-use carrel_model::{LessonId, ProfileId};
-use futures_util::{Stream, StreamExt as _};
+use carrel_model::{ErrorCode, LessonId, ProfileId};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
@@ -162,8 +162,11 @@ impl Host {
 }
 
 async fn open_engine(config: &HostConfig, ports: &Ports, events: &EventBus) -> Result<Engine, HostError> {
-    let opened = Box::pin(Engine::open(config.engine.clone(), ports.clone())).await;
-    let engine = opened.map_err(|error| {
+    let opening = Engine::open(config.engine.clone(), ports.clone());
+    // Whatever happens in there, whoever waits for the store must get an answer.
+    let opened = AssertUnwindSafe(Box::pin(opening)).catch_unwind().await;
+    let opened = opened.map_err(|_| HostError::new(ErrorCode::Internal, "opening the store failed; see the log"));
+    let engine = opened?.map_err(|error| {
         tracing::error!(%error, "the store can't be opened");
         HostError::from(&error)
     })?;

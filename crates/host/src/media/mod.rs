@@ -21,6 +21,10 @@ pub use server::MediaServer;
 pub(crate) use server::respond;
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod media_tests;
 #[cfg(test)]
 mod range_tests;
+#[cfg(test)]
+mod remote_tests;

@@ -1,4 +1,5 @@
-//! The program `carrel-host` itself.
+//! The program `carrel-host` itself. It is told to end by signal, so only where there are signals.
+#![cfg(unix)]
 
 use std::process::Stdio;
 
@@ -10,7 +11,6 @@ use tokio::{
 
 use crate::desk::browser;
 
-#[cfg(unix)]
 #[tokio::test]
 async fn prints_one_link_and_ends_in_order() {
     let folder = tempfile::tempdir().unwrap();
