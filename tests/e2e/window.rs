@@ -117,6 +117,9 @@ impl Window {
         loop {
             // What is pressed may be painted anew in this moment, or still be covered: then once more.
             let element = self.see(css).await;
+            // Away from the edges, where bars float over the page.
+            self.script("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", vec![json!(css)])
+                .await;
             if element.click().await.is_ok() {
                 return;
             }

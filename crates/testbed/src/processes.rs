@@ -117,11 +117,15 @@ pub async fn kill_and_wait(id: u32, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// A zombie holds no lock, no file and no memory: it is gone but for its parent's notice of it.
+/// A zombie without threads holds no lock, no socket and no memory: it is gone but for its parent's notice of it.
+///
+/// The first thread alone says nothing: it becomes a zombie while others still hold everything open.
 #[cfg(target_os = "linux")]
 fn is_gone(id: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return true };
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z') || rest.starts_with('X'))
+    let zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z') || rest.starts_with('X'));
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).map(Iterator::count).unwrap_or_default();
+    zombie && threads <= 1
 }
 
 /// The process that runs `program` with `variable=value` in its environment: for programs that another one started.
