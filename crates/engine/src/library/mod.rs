@@ -58,6 +58,10 @@ impl Library {
     /// Closes all connections and lets go of the store.
     pub async fn close(&self) {
         self.readers.close().await;
+        // The last connection to close would do this itself, but only if it may write; so it isn't left to their order.
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await {
+            tracing::warn!(%error, "the journal was not written back; it stays beside the database");
+        }
         self.writer.close().await;
         self.lock.release();
     }
