@@ -146,7 +146,7 @@ pub(crate) async fn answer_quiz(window: &Window) {
     answered(window, &question("oxbow")).await;
     for (left, right) in [("v", "down"), ("bar", "inner"), ("delta", "sea")] {
         let select = format!("{} [data-testid=quiz-match][data-left-id=\"{left}\"]", question("shapes"));
-        window.click(&format!("{select} option[value=\"{right}\"]")).await;
+        window.choose(&select, right).await;
     }
     answered(window, &question("shapes")).await;
     // Saved when the field is left.

@@ -110,7 +110,7 @@ impl Window {
         self.client.find(Locator::Css(css)).await.is_ok()
     }
 
-    /// Presses a button, follows a link, chooses an option.
+    /// Presses a button, follows a link.
     pub(crate) async fn click(&self, css: &str) {
         println!("click {css}");
         let began = Instant::now();
@@ -125,6 +125,19 @@ impl Window {
             }
             self.pause(began, LIMIT, &format!("{css} to take a click")).await;
         }
+    }
+
+    /// Chooses an option of a list. By script: the list itself is a menu of the desktop, out of the driver's reach.
+    pub(crate) async fn choose(&self, css: &str, value: &str) {
+        println!("choose {value} of {css}");
+        self.see(css).await;
+        let script = "const list = document.querySelector(arguments[0]);
+            list.value = arguments[1];
+            list.dispatchEvent(new Event('input', { bubbles: true }));
+            list.dispatchEvent(new Event('change', { bubbles: true }));
+            return list.value";
+        let chosen = self.script(script, vec![json!(css), json!(value)]).await;
+        assert_eq!(chosen, json!(value), "the list has this option");
     }
 
     /// Replaces what is in a field.

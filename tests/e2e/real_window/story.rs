@@ -115,7 +115,8 @@ async fn plays_the_film(window: &Window, unit: &str) -> u64 {
     window.until("the film to go on after seeking", &format!("{video}.currentTime > {SEEK_MS} / 1000 + 0.5")).await;
     window.until("the film to have a picture", &format!("{video}.videoWidth > 0")).await;
     screens::pause(window).await;
-    let position = screens::position(window, u64::from(SEEK_MS)).await;
+    let stopped = window.script(&format!("return Math.floor({video}.currentTime * 1000)"), vec![]).await;
+    let position = screens::position(window, stopped.as_u64().unwrap() - 50).await;
     screens::complete(window).await;
     position
 }
@@ -150,14 +151,11 @@ async fn reads(window: &Window, unit: &str) {
 
 /// Number, kind and lesson of every write that waits.
 async fn waiting_writes(window: &Window) -> BTreeSet<(i64, String)> {
-    let count = screens::waiting(window, |count| count > 0).await;
+    screens::waiting(window, |count| count > 0).await;
     window.click(&hook("nav-sync")).await;
-    window
-        .until(
-            "every waiting write to be listed",
-            &format!("document.querySelectorAll('[data-testid=waiting-row]').length === {count}"),
-        )
-        .await;
+    let listed = "document.querySelectorAll('[data-testid=waiting-row]').length";
+    let count = "Number(document.querySelector('[data-testid=waiting-count]').dataset.count)";
+    window.until("every waiting write to be listed", &format!("{count} > 0 && {listed} === {count}")).await;
     let seqs = window.attributes(&hook("waiting-row"), "data-seq").await;
     let kinds = window.attributes(&hook("waiting-row"), "data-op").await;
     seqs.iter().map(|seq| seq.parse().unwrap()).zip(kinds).collect()
