@@ -121,14 +121,17 @@ async fn quit_when_asked<R: Runtime>(app: tauri::AppHandle<R>) {
 
 /// What belongs to the machine's user: one running app, a log, windows where they were, links.
 fn with_platform<R: Runtime>(builder: Builder<R>, options: &Options) -> Builder<R> {
-    let mut builder = builder;
+    let builder = builder.plugin(log_plugin(options));
     // A Carrel with a folder of its own is another Carrel; the store's lock keeps two from one folder.
     #[cfg(desktop)]
-    if options.data_dir.is_none() {
-        builder = builder.plugin(tauri_plugin_single_instance::init(|app, _, _| windows::show_main(app)));
-        builder = builder.plugin(tauri_plugin_window_state::Builder::new().build());
-    }
-    builder.plugin(log_plugin(options)).plugin(tauri_plugin_deep_link::init())
+    let builder = if options.data_dir.is_none() {
+        builder
+            .plugin(tauri_plugin_single_instance::init(|app, _, _| windows::show_main(app)))
+            .plugin(tauri_plugin_window_state::Builder::new().build())
+    } else {
+        builder
+    };
+    builder.plugin(tauri_plugin_deep_link::init())
 }
 
 fn log_plugin<R: Runtime>(options: &Options) -> tauri::plugin::TauriPlugin<R> {

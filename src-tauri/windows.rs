@@ -1,6 +1,8 @@
 //! The windows, as `tauri.conf.json` describes them.
 
-use tauri::{AppHandle, Manager as _, Runtime, WebviewWindowBuilder};
+#[cfg(desktop)]
+use tauri::Manager as _;
+use tauri::{AppHandle, Runtime, WebviewWindowBuilder};
 
 /// The learner's window.
 pub(crate) const MAIN: &str = "main";
