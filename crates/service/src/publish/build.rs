@@ -15,7 +15,8 @@ use super::{
     folder::{CourseFolder, LessonFile, UnitFolder, read_text},
     front_matter::MediaToml,
     media::{self, Media},
-    page, paths,
+    page::{self, Picture},
+    paths,
     quiz::quiz,
 };
 use crate::{
@@ -199,8 +200,8 @@ impl Builder {
             primary = Some(asset.id);
             unit.assets.push(asset);
         } else {
-            if let Some(path) = page::pictures(&markdown).first() {
-                return Err(ContentProblem::value(path, "only pages have pictures in their text").within(&file));
+            if let Some(picture) = page::pictures(&markdown).first() {
+                return Err(ContentProblem::value(&picture.path, "only pages have pictures in their text").within(&file));
             }
             payload.description_html = page::html(&markdown, &BTreeMap::new());
         }
@@ -284,10 +285,12 @@ impl Builder {
         payload: &mut LessonPayload,
     ) -> Result<Asset, PublishError> {
         let mut ids = BTreeMap::new();
-        for path in page::pictures(markdown) {
+        for Picture { path, alt } in page::pictures(markdown) {
             let (rendition, _) = self.rendition(place, AssetKind::Image, Quality::Medium, &path)?;
             let id = self.asset_id(format!("{}/image/{path}", place.key))?;
-            unit.assets.push(asset(id, place.lesson, AssetKind::Image, &path, None, None, vec![rendition]));
+            // A picture that only decorates is called like its page.
+            let called = if alt.is_empty() { title } else { &alt };
+            unit.assets.push(asset(id, place.lesson, AssetKind::Image, called, None, None, vec![rendition]));
             payload.image_asset_ids.push(id);
             ids.insert(path, id.to_string());
         }

@@ -13,16 +13,40 @@ const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_STRIKETHROUGH)
     .union(Options::ENABLE_HEADING_ATTRIBUTES);
 
-/// The paths of pictures a text refers to, in their order, each once.
-pub(super) fn pictures(markdown: &str) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    Parser::new_ext(markdown, OPTIONS)
-        .filter_map(|event| match event {
-            Event::Start(Tag::Image { dest_url, .. }) => Some(dest_url.to_string()),
-            _ => None,
-        })
-        .filter(|path| seen.insert(path.clone()))
-        .collect()
+/// A picture a text refers to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// Where it lies, as the text says it.
+    pub(super) path: String,
+    /// What is said of it where it can't be seen; empty if nothing is.
+    pub(super) alt: String,
+}
+
+/// The pictures a text refers to, in their order, each path once; the first words said of it count.
+pub(super) fn pictures(markdown: &str) -> Vec<Picture> {
+    let mut pictures: Vec<Picture> = Vec::new();
+    // A description can have pictures of its own.
+    let mut open: Vec<Picture> = Vec::new();
+    for event in Parser::new_ext(markdown, OPTIONS) {
+        match event {
+            Event::Start(Tag::Image { dest_url, .. }) => {
+                open.push(Picture { path: dest_url.to_string(), alt: String::new() });
+            }
+            Event::Text(part) | Event::Code(part) => open.iter_mut().for_each(|picture| picture.alt.push_str(&part)),
+            Event::SoftBreak | Event::HardBreak => open.iter_mut().for_each(|picture| picture.alt.push(' ')),
+            Event::End(TagEnd::Image) => {
+                let Some(mut picture) = open.pop() else { continue };
+                picture.alt = picture.alt.trim().to_owned();
+                match pictures.iter_mut().find(|known| known.path == picture.path) {
+                    Some(known) if known.alt.is_empty() => known.alt = picture.alt,
+                    Some(_) => {}
+                    None => pictures.push(picture),
+                }
+            }
+            _ => {}
+        }
+    }
+    pictures
 }
 
 /// How many words a reader meets.
@@ -143,6 +167,7 @@ mod tests {
         for dropped in ["script", "onerror", "onclick", "iframe", "style", "t.example", "javascript", "src=\"x\""] {
             assert!(!html.contains(dropped), "{dropped} is still in {html}");
         }
-        assert_eq!(pictures(page), ["media/m.png"], "raw HTML does not bring pictures in");
+        let bend = Picture { path: "media/m.png".to_owned(), alt: "bend".to_owned() };
+        assert_eq!(pictures(page), [bend], "raw HTML does not bring pictures in");
     }
 }

@@ -132,12 +132,17 @@ async fn a_page_refers_to_its_pictures_by_asset() {
     let course = site.course("rivers");
     course.write("course.toml", "title = \"Rivers\"\nopen = true");
     course.write("01-land/m.png", PNG);
-    course.page("01-land/01-carry.md", "Carry", "![a bend](m.png)\n\n<script>alert(1)</script>");
+    course.write("01-land/n.png", PNG);
+    let text = "![](m.png)\n\n![a *bend*](m.png)\n\n![](n.png)\n\n<script>alert(1)</script>";
+    course.page("01-land/01-carry.md", "Carry", text);
     site.publish(&course).await;
     let amina = site.learner(1, "amina").await;
     let (synced, _) = site.units_sync(&amina, "", 100).await;
     let lesson = &synced["units"][0]["lessons"][0];
     let picture = lesson["payload"]["image_asset_ids"][0].as_str().unwrap();
+    let assets = synced["units"][0]["assets"].as_array().unwrap();
+    let titles: Vec<_> = assets.iter().filter(|asset| asset["kind"] == "image").map(|asset| &asset["title"]).collect();
+    assert_eq!(titles, ["a bend", "Carry"], "a picture is called what is said of it, or else like its page");
     let items = json!({ "items": [{ "asset_id": lesson["primary_asset_id"], "quality": "high" }] });
     let urls = site.post("/content/assets/urls", Some(&amina), &items).await.ok();
     let page = site.get(urls["urls"][0]["url"].as_str().unwrap(), None).await;
