@@ -91,6 +91,28 @@ async fn goes_on_by_itself_after_a_kill_and_fetches_no_verified_piece_twice() {
     assert!(device.blobs.verify(hash).await.unwrap(), "and the file is right");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_altered_while_it_is_written_is_not_called_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, hash, origin) = school.one_video(5, bytes(1, 8 * MIB)).await;
+    origin.throttle(4 * MIB as u64);
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    device.until(1, started.id, |view| view.bytes_done >= 3 * MIB as u64).await;
+    {
+        use std::io::{Seek as _, Write as _};
+        let part = folder.path().join(format!("partial/{hash}.part"));
+        let mut file = std::fs::OpenOptions::new().write(true).open(part).unwrap();
+        file.seek(std::io::SeekFrom::Start(500_000)).unwrap();
+        file.write_all(b"RUBBISH").unwrap();
+    }
+    device.until_complete(1, started.id).await;
+    let path = folder.path().join(format!("blobs/{}/{hash}", &hash.to_string()[..2]));
+    assert!(std::fs::read(path).unwrap() == bytes(1, 8 * MIB), "what is called complete is what was published");
+    assert_eq!(origin.body_bytes(), 9 * MIB as u64, "and only the altered piece was fetched again");
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_noticed_at_start_and_only_its_damaged_piece_is_fetched_again() {
     let folder = tempfile::tempdir().unwrap();

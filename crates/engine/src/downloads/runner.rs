@@ -13,7 +13,7 @@ use carrel_model::{
     BlobHash, DownloadId, ErrorCode, ProfileId, TimeMs,
     download::{DownloadAction, DownloadState, WaitReason},
 };
-use carrel_transfer::{Control, FetchError, FetchRequest};
+use carrel_transfer::{Control, FetchError, FetchRequest, Sources};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
@@ -32,6 +32,8 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 const AFTER_FAULT: Duration = Duration::from_secs(5);
 /// A wait whose end lies in the past by now, or in a clock that jumps, is not looked at more often than this.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+/// A file that is altered again and again while it is fetched is given up after so many rounds.
+const LOOKS_AT_THE_DISK: u32 = 4;
 
 /// How a fetch ended.
 struct Ended {
@@ -219,9 +221,18 @@ async fn fetch(
         return Ok(());
     }
     let journal = Arc::new(queue.blobs.journal());
-    queue.fetcher.fetch(request, Arc::new(sources), journal, control).await.map_err(JobError::Fetch)?;
-    queue.blobs.adopt(hash).await.map_err(JobError::Store)?;
-    Ok(())
+    let sources: Arc<dyn Sources> = Arc::new(sources);
+    // A fetch that asks for nothing has hashed every piece on the disk. What one fetched was hashed on its way there, and
+    // another program may have altered the file since: so the last look is at the disk.
+    for _ in 0..LOOKS_AT_THE_DISK {
+        let fetching =
+            queue.fetcher.fetch(request.clone(), Arc::clone(&sources), Arc::clone(&journal) as _, control.clone());
+        if fetching.await.map_err(JobError::Fetch)?.bytes_fetched == 0 {
+            queue.blobs.adopt(hash).await.map_err(JobError::Store)?;
+            return Ok(());
+        }
+    }
+    Err(JobError::Store(EngineError::Refused(ErrorCode::Damaged)))
 }
 
 /// What follows the end of a transfer, for every download it served.
