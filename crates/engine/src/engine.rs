@@ -111,6 +111,10 @@ impl Engine {
         let accounts =
             Accounts::open(library.clone(), events.clone(), exchange.clone(), ports.secrets, Arc::clone(&clock))
                 .await?;
+        // Written down at once: a run that ends by a kill has still counted the time that passed before it.
+        accounts.keep_trusted_time().await?;
+        // From here on every room's time is trusted time.
+        let clock = accounts.trusted_clock();
         let api = ServiceApi::new(accounts.clone(), exchange.clone());
         let settings = SettingsStore::new(library.clone(), events.clone());
         let outbox = Outbox::new(library.clone(), Arc::clone(&clock));

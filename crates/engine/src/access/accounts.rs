@@ -52,6 +52,11 @@ impl Accounts {
         Ok(Self { library, events, exchange, sessions: Sessions::new(secrets), trusted, clock })
     }
 
+    /// Trusted time in the place of the wall clock.
+    pub(crate) fn trusted_clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.trusted.clone())
+    }
+
     /// Trusted time now.
     pub(crate) fn trusted_now(&self) -> TimeMs {
         self.trusted.now()

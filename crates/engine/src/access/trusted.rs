@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carrel_model::{
     TimeMs,
-    trusted_time::{TrustedClock, TrustedTime},
+    trusted_time::{Reading, TrustedClock, TrustedTime},
 };
 
 use crate::{EngineError, library::Library, ports::Clock};
@@ -68,5 +68,17 @@ impl Trusted {
 
     fn guard(&self) -> MutexGuard<'_, TrustedClock> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Trusted time in the place of the wall clock. Stamps and due dates are written by it: with a wall clock that is ten
+/// years ahead for a day, everything written later would lie behind what that day stamped.
+impl Clock for Trusted {
+    fn read(&self) -> Reading {
+        Reading { wall: self.now(), monotonic_ms: self.clock.read().monotonic_ms }
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        self.clock.fill_random(bytes);
     }
 }

@@ -39,7 +39,7 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
 /// Signing out waits so long for what is being sent.
 const SEND_ALL_PATIENCE: Duration = Duration::from_secs(60);
 /// How often trusted time is written down.
-const KEEP_TIME_EVERY: Duration = Duration::from_secs(5 * 60);
+const KEEP_TIME_EVERY: Duration = Duration::from_secs(60);
 
 /// The room's handle.
 #[derive(Debug, Clone)]
