@@ -27,7 +27,8 @@ use crate::{
     (status = 200, body = SignedIn),
     (status = 401, body = Problem, description = "`wrong_credentials`"),
     (status = 409, body = Problem, description = "`forbidden`: the device id belongs to another learner"),
-    (status = 429, body = Problem, description = "`rate_limited`")
+    (status = 429, body = Problem, description = "`rate_limited`: again after `Retry-After`"),
+    (status = 503, body = Problem, description = "too many are signing in at once: again after `Retry-After`")
 ))]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
@@ -38,16 +39,27 @@ pub(super) async fn sign_in(
     let wrong = || Failure::of(ErrorCode::WrongCredentials, "name or password are wrong");
     let name = folded_name(&request.name).ok_or_else(wrong)?;
     app.attempts.begin(&name, address, now).map_err(Failure::rate_limited)?;
-    let account = app.store.account_by_name(&name).await?;
-    let hash = account.as_ref().map(|account| account.password_hash.clone());
-    let right = app.passwords.verify(request.password, hash).await;
-    let account = account.filter(|_| right).ok_or_else(wrong)?;
+    let account = match judged(&app, &name, request.password).await {
+        Ok(account) => account.ok_or_else(wrong)?,
+        Err(failure) => {
+            app.attempts.withdrawn(&name, address);
+            return Err(failure);
+        }
+    };
     app.attempts.succeeded(&name, address);
     let device_name: String = request.device_name.chars().filter(|c| !c.is_control()).take(100).collect();
     let issued = accounts::issue(now)?;
     let caller = Caller { learner: account.learner, device: request.device_id };
     app.store.open_session(caller, &device_name, &issued.kept, now).await?;
     signed_in(&app, account, request.device_id, issued, now).await
+}
+
+/// The account, if the password is its own.
+async fn judged(app: &App, name: &str, password: String) -> Result<Option<Account>, Failure> {
+    let account = app.store.account_by_name(name).await?;
+    let hash = account.as_ref().map(|account| account.password_hash.clone());
+    let right = app.passwords.verify(password, hash).await?;
+    Ok(account.filter(|_| right))
 }
 
 /// A refresh token for fresh tokens and a fresh lease. The token before the last is accepted for 60 s more.

@@ -12,7 +12,7 @@ use carrel_model::{
     wire::problem::{PROBLEM_JSON, Problem},
 };
 
-use crate::{objects::ObjectError, rules::Denial, store::StoreError};
+use crate::{accounts::PasswordError, objects::ObjectError, rules::Denial, store::StoreError};
 
 /// When to come back to a service that is busy.
 const BUSY_RETRY_MS: u64 = 2_000;
@@ -41,6 +41,11 @@ impl Failure {
     pub(crate) fn rate_limited(retry_after_ms: u64) -> Self {
         let failure = Self::of(ErrorCode::RateLimited, "too many attempts");
         Self { retry_after_ms: Some(retry_after_ms), ..failure }
+    }
+
+    fn busy() -> Self {
+        let failure = Self::with_status(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServiceFailed, "busy");
+        Self { retry_after_ms: Some(BUSY_RETRY_MS), ..failure }
     }
 
     fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -97,8 +102,7 @@ impl From<StoreError> for Failure {
             StoreError::CursorExpired => Self::of(ErrorCode::CursorExpired, error.to_string()),
             StoreError::Database(cause) if is_busy(cause) => {
                 tracing::warn!(%error, "the database is busy");
-                let failure = Self::with_status(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServiceFailed, "busy");
-                Self { retry_after_ms: Some(BUSY_RETRY_MS), ..failure }
+                Self::busy()
             }
             StoreError::DeviceTaken => Self::with_status(StatusCode::CONFLICT, ErrorCode::Forbidden, error.to_string()),
             _ => Self::internal(&error),
@@ -113,6 +117,15 @@ fn is_busy(error: &sqlx::Error) -> bool {
         sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| code == SQLITE_BUSY),
         _ => false,
+    }
+}
+
+impl From<PasswordError> for Failure {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::busy(),
+            PasswordError::Length | PasswordError::Hashing(_) => Self::internal(&error),
+        }
     }
 }
 
