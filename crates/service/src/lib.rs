@@ -15,6 +15,7 @@ pub mod publish;
 mod routes;
 mod rules;
 mod secrets;
+mod serving;
 mod start;
 pub mod store;
 

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,11 +15,14 @@ use crate::{
     objects::{ObjectError, Objects, UrlSigner},
     routes::{self, API_PREFIX, App},
     secrets::{SecretError, Secrets},
+    serving::{self, Limits},
     store::{Store, StoreError, sqlite::SqliteStore},
 };
 
 /// How long open requests may take once the service is told to end.
 const GRACE: Duration = Duration::from_secs(10);
+/// A connection may have a file open as well, and 1024 of both is what systems commonly allow.
+const LIMITS: Limits = Limits { head_within: Duration::from_secs(30), connections: 400 };
 /// How often what is past its time is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -142,19 +144,12 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<RunningSer
 
 async fn serve(service: Service, router: axum::Router, listener: TcpListener, stop: CancellationToken) {
     let pruning = tokio::spawn(prune(service.store.clone(), service.clock.clone(), stop.clone()));
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
-    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        served = serving => if let Err(error) = served { tracing::error!(%error, "serving failed") },
+        () = serving::serve(listener, router, LIMITS, stop.clone()) => {}
         () = too_long => tracing::warn!("open requests were cut off"),
     }
     stop.cancel();

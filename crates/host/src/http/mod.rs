@@ -15,6 +15,7 @@
 
 mod guard;
 mod routes;
+mod serving;
 mod session;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -31,6 +32,8 @@ use session::Session;
 
 /// How long answers that are under way may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Far more than the few connections of one browser.
+const LIMITS: serving::Limits = serving::Limits { head_within: Duration::from_secs(30), connections: 256 };
 
 /// A bound host that does not answer yet: its address is needed for the link and for media.
 #[derive(Debug)]
@@ -87,11 +90,11 @@ impl HttpHost {
             stop: stop.clone(),
             ui,
         });
-        let serving = axum::serve(self.listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {
-            ended = serving => ended,
+            () = serving::serve(self.listener, routes, LIMITS, stop.clone()) => {}
             // A paused film keeps its connection open as long as it likes.
-            () = async { stop.cancelled().await; tokio::time::sleep(PATIENCE).await } => Ok(()),
+            () = async { stop.cancelled().await; tokio::time::sleep(PATIENCE).await } => {}
         }
+        Ok(())
     }
 }
