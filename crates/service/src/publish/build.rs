@@ -201,7 +201,9 @@ impl Builder {
             unit.assets.push(asset);
         } else {
             if let Some(picture) = page::pictures(&markdown).first() {
-                return Err(ContentProblem::value(&picture.path, "only pages have pictures in their text").within(&file));
+                return Err(
+                    ContentProblem::value(&picture.path, "only pages have pictures in their text").within(&file)
+                );
             }
             payload.description_html = page::html(&markdown, &BTreeMap::new());
         }
