@@ -1,5 +1,10 @@
 //! Whatever is sent, the answer is a problem that names it, and never a failure of the service.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 
@@ -185,6 +190,19 @@ async fn packed_bodies_are_read_within_the_same_limit() {
     assert_eq!(empty_batch["results"], json!([]), "gzip is understood");
     let spaces = include_bytes!("spaces.json.gz");
     assert_eq!(push(spaces).await.problem(), (413, "invalid_request".to_owned()), "617 bytes that become 600,000");
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = read.clone();
+    let bomb_parts = futures_util::stream::iter((0..500).map(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, std::io::Error>(bytes::Bytes::from_static(spaces))
+    }));
+    let bomb = Request::post("/api/v1/sync/push")
+        .header("content-type", "application/json")
+        .header("content-encoding", "gzip")
+        .header("authorization", format!("Bearer {}", amina.token));
+    let bomb = bomb.body(Body::from_stream(bomb_parts)).unwrap();
+    assert_eq!(site.send(bomb).await.problem(), (413, "invalid_request".to_owned()), "what would become 300 MB");
+    assert!(read.load(Ordering::SeqCst) <= 2, "is not read to its end");
     assert_eq!(push(b"not gzip at all").await.problem().0, 400);
     let strange = Request::post("/api/v1/sync/push")
         .header("content-type", "application/json")
