@@ -7,6 +7,7 @@
 //!
 //! A lock file keeps a second process out: two of them would each believe to be the only writer of `partial/`.
 
+mod disk_fault;
 mod lock;
 mod open;
 mod pragmas;
@@ -17,6 +18,7 @@ use std::path::Path;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use crate::{OpenError, OpenNotice, ports::Clock};
+pub(crate) use disk_fault::DiskFault;
 use lock::StoreLock;
 
 /// Name of the database within the data folder.

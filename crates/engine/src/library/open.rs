@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::SqlitePoolOptions,
 };
 
-use super::{DATABASE_FILE, lock::unusable, pragmas, salvage};
+use super::{DATABASE_FILE, DiskFault, lock::unusable, pragmas, salvage};
 use crate::{OpenError, OpenNotice, ports::Clock};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -24,13 +24,6 @@ const BACKUPS_KEPT: usize = 2;
 /// Less room than this on the disk, and SQLite's I/O errors are taken for a full disk: it reports some of them vaguely.
 const FULL_BELOW_BYTES: u64 = 256 * 1024;
 
-const SQLITE_READONLY: i32 = 8;
-const SQLITE_IOERR: i32 = 10;
-const SQLITE_CORRUPT: i32 = 11;
-const SQLITE_FULL: i32 = 13;
-const SQLITE_CANTOPEN: i32 = 14;
-const SQLITE_NOTADB: i32 = 26;
-
 /// The writer, the readers, and what the learner must be told.
 pub(super) async fn open(
     data_dir: &Path,
@@ -38,7 +31,6 @@ pub(super) async fn open(
 ) -> Result<(SqlitePool, SqlitePool, Vec<OpenNotice>), OpenError> {
     let path = data_dir.join(DATABASE_FILE);
     let mut notices = Vec::new();
-    let mut set_aside = None;
     match look(&path).await.map_err(|error| opening_failed(data_dir, error))? {
         Found::Nothing => {}
         Found::Sound { applied } => {
@@ -49,27 +41,13 @@ pub(super) async fn open(
                 back_up(&path, clock.now()).await.map_err(|error| opening_failed(data_dir, error))?;
             }
         }
-        Found::Damaged => set_aside = Some(move_aside(&path, clock.now()).map_err(|e| unusable(data_dir, e))?),
+        Found::Damaged => {
+            notices.push(replace(&path, clock.now()).await.map_err(|error| opening_failed(data_dir, error))?);
+        }
     }
 
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(pragmas::writer(&path))
-        .await
-        .map_err(|error| opening_failed(data_dir, error))?;
-    MIGRATIONS.run(&writer).await.map_err(|error| opening_failed(data_dir, migrate_error(error)))?;
-    // A file that can't be written is noticed now, not with the first answer of a learner.
-    let probe = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| opening_failed(data_dir, error))?;
-    probe.rollback().await.map_err(|error| opening_failed(data_dir, error))?;
-
-    if let Some(old) = set_aside {
-        let salvaged = salvage::salvage(&old, &writer).await.map_err(|error| opening_failed(data_dir, error))?;
-        let file_name = old.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        tracing::warn!(file_name, salvaged, "the database could not be read and was set aside");
-        notices.push(OpenNotice::DatabaseSetAside { file_name, salvaged });
-    }
+    let writer = open_writer(&path).await.map_err(|error| opening_failed(data_dir, error))?;
+    try_writing(&writer).await.map_err(|error| opening_failed(data_dir, error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .idle_timeout(None)
@@ -78,6 +56,50 @@ pub(super) async fn open(
         .await
         .map_err(|error| opening_failed(data_dir, error))?;
     Ok((writer, readers, notices))
+}
+
+/// The one writing connection, on a database that is up to date.
+async fn open_writer(path: &Path) -> Result<SqlitePool, sqlx::Error> {
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(pragmas::writer(path))
+        .await?;
+    MIGRATIONS.run(&writer).await.map_err(migrate_error)?;
+    Ok(writer)
+}
+
+/// A file that can't be written is noticed now, not with the first answer of a learner.
+pub(super) async fn try_writing(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    let mut probe = writer.begin_with("BEGIN IMMEDIATE").await?;
+    // On a file that it may only read, SQLite makes `BEGIN IMMEDIATE` a reading one; a statement that would write tells.
+    sqlx::query("DELETE FROM metadata WHERE FALSE").execute(&mut *probe).await?;
+    probe.rollback().await
+}
+
+/// Puts a new database with what can be salvaged in the place of a damaged one, which stays under another name.
+///
+/// The new one is complete before the old one gives way: when the disk is full or the power goes, the next start tries again.
+async fn replace(path: &Path, now: TimeMs) -> Result<OpenNotice, sqlx::Error> {
+    let fresh = with_suffix(path, ".salvaging");
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::remove_file(with_suffix(&fresh, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let writer = open_writer(&fresh).await?;
+    let salvaged = salvage::salvage(path, &writer).await;
+    let written = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&writer).await;
+    writer.close().await;
+    let salvaged = salvaged?;
+    written?;
+    let aside = move_aside(path, now)?;
+    std::fs::rename(&fresh, path)?;
+    let file_name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    tracing::warn!(file_name, salvaged, "the database could not be read and was set aside");
+    Ok(OpenNotice::DatabaseSetAside { file_name, salvaged })
 }
 
 /// What lies where the database should be.
@@ -91,15 +113,29 @@ async fn look(path: &Path) -> Result<Found, sqlx::Error> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(sqlx::Error::Io(error)),
-        // An empty file is how SQLite leaves a database that nothing was ever written to.
-        Ok(found) if found.len() == 0 => return Ok(Found::Nothing),
+        // An empty file is how SQLite leaves a database that nothing was ever written to. With files of learners beside
+        // it, something was.
+        Ok(found) if found.len() == 0 => {
+            return Ok(if was_in_use(path) { Found::Damaged } else { Found::Nothing });
+        }
         Ok(_) => {}
     }
     match inspect(path).await {
         Ok(found) => Ok(found),
-        Err(error) if matches!(primary_code(&error), Some(SQLITE_NOTADB | SQLITE_CORRUPT)) => Ok(Found::Damaged),
+        Err(error) if DiskFault::of(&error) == Some(DiskFault::Damaged) => Ok(Found::Damaged),
         Err(error) => Err(error),
     }
+}
+
+/// Whether there is something beside the database that only a used one can have left.
+fn was_in_use(path: &Path) -> bool {
+    let Some(folder) = path.parent() else { return false };
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let backup = format!("{DATABASE_FILE}.before-");
+    entries(folder).any(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&backup)))
+        || std::fs::metadata(with_suffix(path, "-wal")).is_ok_and(|journal| journal.len() > 0)
+        || entries(&folder.join("partial")).next().is_some()
+        || entries(&folder.join("blobs")).any(|folder| entries(&folder).next().is_some())
 }
 
 async fn inspect(path: &Path) -> Result<Found, sqlx::Error> {
@@ -185,12 +221,6 @@ fn file_stamp(now: TimeMs) -> String {
     now.to_string().chars().filter(|c| !matches!(c, ':' | '.')).collect()
 }
 
-/// SQLite's result code without its extension.
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?;
-    code.parse::<i32>().ok().map(|code| code & 0xff)
-}
-
 fn migrate_error(error: MigrateError) -> sqlx::Error {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
@@ -198,15 +228,16 @@ fn migrate_error(error: MigrateError) -> sqlx::Error {
     }
 }
 
-fn opening_failed(data_dir: &Path, error: sqlx::Error) -> OpenError {
-    let full = || fs4::available_space(data_dir).is_ok_and(|free| free < FULL_BELOW_BYTES);
-    match (primary_code(&error), error) {
-        (Some(SQLITE_FULL), _) => OpenError::StorageFull(data_dir.to_owned()),
-        (Some(SQLITE_IOERR | SQLITE_CANTOPEN), _) if full() => OpenError::StorageFull(data_dir.to_owned()),
-        (Some(SQLITE_READONLY | SQLITE_IOERR | SQLITE_CANTOPEN), error) => {
+/// Why the database can't be opened, in the words of whoever asked for it.
+pub(super) fn opening_failed(data_dir: &Path, error: sqlx::Error) -> OpenError {
+    let is_full = || fs4::available_space(data_dir).is_ok_and(|free| free < FULL_BELOW_BYTES);
+    match (DiskFault::of(&error), error) {
+        (Some(DiskFault::Full), _) => OpenError::StorageFull(data_dir.to_owned()),
+        (Some(DiskFault::Unavailable), _) if is_full() => OpenError::StorageFull(data_dir.to_owned()),
+        (_, sqlx::Error::Io(source)) => unusable(data_dir, source),
+        (Some(DiskFault::Unavailable), error) => {
             OpenError::StorageUnavailable { path: data_dir.to_owned(), source: io::Error::other(error) }
         }
-        (_, sqlx::Error::Io(source)) => unusable(data_dir, source),
         (_, error) => OpenError::Database(error),
     }
 }
