@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use carrel_model::ErrorCode;
 use carrel_transfer::{Fetcher, FetcherConfig, HttpClient, HttpOptions};
 use tokio_util::sync::DropGuard;
 
@@ -85,7 +86,10 @@ impl Engine {
             EngineError::Io { path, source } if source.kind() != std::io::ErrorKind::StorageFull => {
                 OpenError::StorageUnavailable { path, source }
             }
-            error if error.code() == carrel_model::ErrorCode::StorageFull => OpenError::StorageFull(data_dir),
+            error if error.code() == ErrorCode::StorageFull => OpenError::StorageFull(data_dir),
+            error if error.code() == ErrorCode::StorageUnavailable => {
+                OpenError::StorageUnavailable { path: data_dir, source: std::io::Error::other(error) }
+            }
             EngineError::Database(error) => OpenError::Database(error),
             other => OpenError::Database(sqlx::Error::Protocol(other.to_string())),
         })

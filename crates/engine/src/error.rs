@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use carrel_model::ErrorCode;
 use serde_json::{Value, json};
 
+use crate::library::DiskFault;
+
 /// Why the engine could not be opened. Nothing was changed on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -124,8 +126,12 @@ impl EngineError {
             Self::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorCode::StorageFull,
             Self::Io { .. } => ErrorCode::StorageUnavailable,
-            Self::Database(error) if is_disk_full(error) => ErrorCode::StorageFull,
-            Self::Transfer(_) | Self::Database(_) | Self::Unreadable(_) => ErrorCode::Internal,
+            Self::Database(error) => match DiskFault::of(error) {
+                Some(DiskFault::Full) => ErrorCode::StorageFull,
+                Some(DiskFault::Unavailable) => ErrorCode::StorageUnavailable,
+                Some(DiskFault::Damaged) | None => ErrorCode::Internal,
+            },
+            Self::Transfer(_) | Self::Unreadable(_) => ErrorCode::Internal,
         }
     }
 
@@ -154,10 +160,4 @@ impl EngineError {
             _ => Value::Null,
         }
     }
-}
-
-fn is_disk_full(error: &sqlx::Error) -> bool {
-    // SQLITE_FULL is 13; extended codes keep it in the low byte.
-    let code = error.as_database_error().and_then(|e| e.code());
-    code.and_then(|c| c.parse::<i32>().ok()).is_some_and(|c| c & 0xff == 13)
 }

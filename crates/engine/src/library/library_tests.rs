@@ -190,3 +190,29 @@ async fn a_folder_that_can_not_be_made_is_a_typed_error() {
     std::fs::write(&file, b"").unwrap();
     assert!(matches!(open(&file.join("data")).await, Err(OpenError::StorageUnavailable { .. })));
 }
+
+#[tokio::test]
+async fn a_database_that_can_only_be_read_is_noticed_at_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).await.unwrap().0.close().await;
+    // What SQLite does by itself with a file that it may only read.
+    let options = pragmas::writer(&folder.path().join(DATABASE_FILE)).create_if_missing(false).read_only(true);
+    let writer = SqlitePool::connect_with(options).await.unwrap();
+    let error = open::try_writing(&writer).await.unwrap_err();
+    let error = open::opening_failed(folder.path(), error);
+    assert!(matches!(error, OpenError::StorageUnavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_the_disk_refuses_in_use_has_a_word_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).await.unwrap().0.close().await;
+    let options = pragmas::writer(&folder.path().join(DATABASE_FILE)).create_if_missing(false).read_only(true);
+    let read_only = SqlitePool::connect_with(options).await.unwrap();
+    let refused = sqlx::query("DELETE FROM profiles").execute(&read_only).await.unwrap_err();
+    let nowhere = SqlitePool::connect_with(pragmas::reader(&folder.path().join("nowhere"))).await.unwrap_err();
+    for error in [refused, nowhere] {
+        let error = crate::EngineError::Database(error);
+        assert_eq!(error.code(), carrel_model::ErrorCode::StorageUnavailable, "{error}");
+    }
+}
