@@ -191,6 +191,30 @@ async fn a_folder_that_can_not_be_made_is_a_typed_error() {
     assert!(matches!(open(&file.join("data")).await, Err(OpenError::StorageUnavailable { .. })));
 }
 
+/// A disk that is full can't be had in a test; a database that must not grow is as good as one.
+#[tokio::test]
+async fn a_full_disk_refuses_one_write_and_not_all_that_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let (library, _) = open(folder.path()).await.unwrap();
+    let mut tx = library.write().await.unwrap();
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *tx).await.unwrap();
+    sqlx::query(&format!("PRAGMA max_page_count = {pages}")).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = library.write().await.unwrap();
+    let full = sqlx::query("INSERT INTO metadata (name, value) VALUES ('large', hex(zeroblob(4000000)))")
+        .execute(&mut *tx)
+        .await
+        .unwrap_err();
+    assert_eq!(crate::EngineError::Database(full).code(), carrel_model::ErrorCode::StorageFull);
+    // SQLite has rolled back by itself when the disk was full; so the one that is to follow fails.
+    sqlx::query("ROLLBACK").execute(&mut *tx).await.ok();
+    drop(tx);
+
+    insert_profile_and_write(&library).await;
+    assert_eq!(waiting(&library).await, 1, "there was room for this one, and it is kept");
+}
+
 #[tokio::test]
 async fn a_database_that_can_only_be_read_is_noticed_at_opening() {
     let folder = tempfile::tempdir().unwrap();

@@ -64,6 +64,12 @@ async fn open_writer(path: &Path) -> Result<SqlitePool, sqlx::Error> {
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        // SQLite rolls back by itself when the disk is full or fails, and then refuses the `ROLLBACK` that follows; sqlx
+        // goes on believing in that transaction, and the connection would never begin another one.
+        .before_acquire(|connection, _| {
+            let stuck = connection.is_in_transaction();
+            Box::pin(async move { Ok(!stuck) })
+        })
         .connect_with(pragmas::writer(path))
         .await?;
     MIGRATIONS.run(&writer).await.map_err(migrate_error)?;
