@@ -3,7 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
+
+use carrel_testbed::relay::Passed;
 
 use crate::{
     content_service::{LEARNER, PASSWORD},
@@ -69,22 +72,24 @@ async fn a_damaged_blob_is_noticed_and_fetched_again() {
     let unit = screens::open_unit_with_every_kind(&window).await;
     screens::take_along(&window, &unit, "high").await;
     window.kill().await;
-    let (film, _) = desk.service.film().await;
+    let (film, film_bytes) = desk.service.film().await;
     let blob = desk.data().join("blobs").join(&film[..2]).join(&film);
     // Shorter than it should be: what a disk that was pulled out leaves.
-    let file = std::fs::OpenOptions::new().write(true).open(&blob).unwrap();
-    file.set_len(3 << 20).unwrap();
-    drop(file);
+    let kept = 3 << 20;
+    std::fs::OpenOptions::new().write(true).open(&blob).unwrap().set_len(kept).unwrap();
+    let is_film = |passed: &Passed| passed.target.contains(&film) && !passed.target.contains("/pieces");
+    let before = desk.relay.bytes_of(is_film);
 
+    // It is noticed at the start, and what is missing is fetched without anybody asking.
     let window = desk.open_app().await;
-    screens::open_unit(&window, &unit).await;
-    window.attribute(&hook("unit-state"), "data-state", |state| state != "ready_offline").await;
-    if window.has(&hook("download-retry")).await {
-        window.click(&hook("download-retry")).await;
-    } else if window.has(&hook("download-start")).await {
-        window.click(&hook("download-start")).await;
+    let began = Instant::now();
+    while std::fs::metadata(&blob).map_or(0, |file| file.len()) != film_bytes {
+        assert!(began.elapsed() < LIMIT, "the file is not whole again; {}", window.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     screens::ready_offline(&window, &unit).await;
+    let again = desk.relay.bytes_of(is_film) - before;
+    assert_eq!(again, film_bytes - kept, "only what was cut off is fetched again");
     screens::open_lesson(&window, &unit, "video").await;
     screens::plays(&window, "lesson-video").await;
     no_panic(&window);
