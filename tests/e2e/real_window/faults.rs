@@ -52,8 +52,10 @@ async fn a_full_disk_refuses_the_download_and_the_rest_goes_on() {
     let window = Window::open(&desk, &disk.0.join("app")).await;
     screens::sign_in(&window, &desk.relay.url(), LEARNER, PASSWORD).await;
     let unit = screens::open_unit_with_every_kind(&window).await;
+    window.see(&hook("download-start")).await;
+    std::fs::write(disk.0.join("somebody-elses.bin"), vec![0; 17 << 20]).unwrap();
     window.click(&hook("download-start")).await;
-    // Refused at once, with the numbers: what stays free on a disk is more than this one has.
+    // Refused at once, with the numbers: a quarter of a small disk stays free.
     window.attribute(&hook("error-note"), "data-code", |code| code == "storage_full").await;
 
     screens::open_lesson(&window, &unit, "quiz").await;
