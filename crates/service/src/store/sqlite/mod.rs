@@ -32,7 +32,7 @@ use carrel_model::{
     },
 };
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -65,7 +65,16 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("trusted_schema", "OFF");
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            // After a full or failing disk SQLite has rolled back by itself and refuses the `ROLLBACK` that follows; sqlx
+            // would believe in that transaction for ever, and the connection never begin another one.
+            .before_acquire(|connection, _| {
+                let stuck = connection.is_in_transaction();
+                Box::pin(async move { Ok(!stuck) })
+            })
+            .connect_with(options.clone())
+            .await?;
         migrate(&writer).await?;
         let epoch =
             sqlx::query_scalar("SELECT value FROM service_state WHERE key = 'epoch'").fetch_one(&writer).await?;
@@ -286,5 +295,31 @@ impl Store for SqliteStore {
     async fn prune(&self, now: TimeMs) -> Result<(), StoreError> {
         accounts::prune(self, now).await?;
         tombstones::prune(self, now).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that is full can't be had in a test; a database that must not grow is as good as one.
+    #[tokio::test]
+    async fn a_full_disk_refuses_one_transaction_and_not_all_that_follow() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("service.db")).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *tx).await.unwrap();
+        sqlx::query(&format!("PRAGMA max_page_count = {pages}")).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let mut tx = store.begin().await.unwrap();
+        let large = "INSERT INTO service_state (key, value) VALUES ('large', hex(zeroblob(4000000)))";
+        let full = sqlx::query(large).execute(&mut *tx).await.unwrap_err();
+        assert!(full.to_string().contains("full"), "{full}");
+        drop(tx);
+
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(advance(&mut tx, "content", 1).await.unwrap(), 1);
+        tx.commit().await.unwrap();
     }
 }
