@@ -128,7 +128,11 @@ struct Sample {
 /// Runs a command and removes what it left, so that each run begins alike.
 fn measure(command: &mut Command, leaves: &[&Path]) -> Result<Sample> {
     let began = Instant::now();
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().with_context(|| format!("can't start {}", line(command)))?;
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("can't start {}", line(command)))?;
     let used = child.wait4().with_context(|| format!("can't wait for {}", line(command)))?;
     let seconds = began.elapsed().as_secs_f64();
     if !used.status.success() {

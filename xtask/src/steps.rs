@@ -134,8 +134,8 @@ impl Step {
             Self::Rust => {
                 tests(&format!("not binary({})", build::WINDOW_TESTS), &["--lib", "--bins", "--tests", "--examples"])
             }
-            Self::Screens => screens(),
-            Self::Window => window_tests(None),
+            Self::Screens => build::programs().and_then(|()| screens()),
+            Self::Window => build::programs().and_then(|()| window_tests(None)),
         }
     }
 }
@@ -160,7 +160,7 @@ pub(crate) fn window_tests(name: Option<&str>) -> Result<()> {
 /// The command of [`window_tests`].
 pub(crate) fn window_command(name: Option<&str>) -> Command {
     let mut command = cargo();
-    command.arg("test").args(build::WORKSPACE).args(["--bins", "--test", build::WINDOW_TESTS, "--"]);
+    command.arg("test").args(build::WORKSPACE).args(["--test", build::WINDOW_TESTS, "--"]);
     // Each has its own screen, service and data; one after the other, so that two cores are enough for every time limit.
     command.arg("--test-threads=1");
     if let Some(name) = name {
