@@ -120,7 +120,6 @@ impl Engine {
         // From here on every room's time is trusted time.
         let clock = accounts.trusted_clock();
         let api = ServiceApi::new(accounts.clone(), exchange.clone());
-        let settings = SettingsStore::new(library.clone(), events.clone());
         let outbox = Outbox::new(library.clone(), Arc::clone(&clock));
         let learning = Learning::new(library.clone(), outbox.clone(), Arc::clone(&clock));
 
@@ -129,7 +128,6 @@ impl Engine {
             network: network.clone(),
             accounts: accounts.clone(),
             api: api.clone(),
-            settings: settings.clone(),
             outbox: outbox.clone(),
         });
         let blobs = Blobs::open(library.clone(), &config.data_dir, Arc::new(SystemDisk), Arc::clone(&clock)).await?;
@@ -145,6 +143,7 @@ impl Engine {
             fetcher,
         };
         let downloads = Downloads::open(parts, &background).await?;
+        let settings = SettingsStore::new(library.clone(), events.clone(), downloads.clone());
         let playback = Playback::new(PlaybackParts {
             library: library.clone(),
             blobs: blobs.clone(),

@@ -25,7 +25,7 @@ use crate::{
     network::Network,
     outbox::Outbox,
     service_api::ServiceApi,
-    settings::{Settings, SettingsStore},
+    settings::{self, Settings},
     sync::view::NetworkState,
 };
 
@@ -36,7 +36,6 @@ pub(crate) struct RoomLinks {
     pub(crate) network: Network,
     pub(crate) accounts: Accounts,
     pub(crate) api: ServiceApi,
-    pub(crate) settings: SettingsStore,
     pub(crate) outbox: Outbox,
 }
 
@@ -85,7 +84,7 @@ impl Rooms for RoomLinks {
     }
 
     async fn settings(&self, profile: ProfileId) -> Result<Settings, EngineError> {
-        self.settings.get(profile).await
+        settings::kept(self.library.readers(), profile).await
     }
 
     async fn resume_position(&self, profile: ProfileId, lesson: LessonId) -> Result<u64, EngineError> {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     EngineError, EngineEvent, blobs::DiskFacts, catalogue::view::Availability, ports::Clock as _,
-    sync::view::NetworkState,
+    settings::SettingsStore, sync::view::NetworkState,
 };
 
 #[tokio::test]
@@ -420,4 +420,29 @@ async fn an_update_is_offered_when_the_catalogue_lists_other_bytes_and_expiry_wh
     *school.expires_at.lock().unwrap() = None;
     let renewed = device.downloads.retry(id(1), started.id).await.unwrap();
     assert_eq!((renewed.state, renewed.bytes_done), (DownloadState::Completed, 3_000), "renewed without a fetch");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_number_of_downloads_at_once_counts_from_now_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    school.settings.lock().unwrap().concurrency = 1;
+    let mut units = Vec::new();
+    for n in [5, 6] {
+        let (unit, _, origin) = school.one_video(n, bytes(u8::try_from(n).unwrap(), 8 * MIB)).await;
+        origin.throttle(64 * 1024);
+        units.push(unit);
+    }
+    let device = Device::open(folder.path(), &school).await;
+    let first = device.start(1, units[0]).await.unwrap();
+    device.until(1, first.id, |view| view.state == DownloadState::Downloading).await;
+    let second = device.start(1, units[1]).await.unwrap();
+    device.until(1, second.id, |view| view.state == DownloadState::Pending).await;
+
+    let chosen = crate::settings::Settings { concurrency: 2, ..Default::default() };
+    *school.settings.lock().unwrap() = chosen.clone();
+    let settings = SettingsStore::new(device.library.clone(), device.events.clone(), device.downloads.clone());
+    settings.set(id(1), chosen).await.unwrap();
+    device.until(1, second.id, |view| view.state == DownloadState::Downloading).await;
+    device.kill().await;
 }

@@ -109,6 +109,7 @@ pub(crate) struct School {
     pub(crate) waiting: Mutex<BTreeMap<UnitId, u32>>,
     pub(crate) reported: Mutex<Vec<Op>>,
     pub(crate) asked_for_urls: Mutex<u32>,
+    pub(crate) settings: Mutex<Settings>,
     units: Mutex<BTreeMap<UnitId, Unit>>,
     origins: Mutex<BTreeMap<BlobHash, Arc<Origin>>>,
     manifests: Mutex<BTreeMap<BlobHash, Manifest>>,
@@ -126,6 +127,7 @@ impl School {
             waiting: Mutex::default(),
             reported: Mutex::default(),
             asked_for_urls: Mutex::default(),
+            settings: Mutex::default(),
             units: Mutex::default(),
             origins: Mutex::default(),
             manifests: Mutex::default(),
@@ -339,7 +341,7 @@ impl Rooms for School {
     }
 
     async fn settings(&self, _: ProfileId) -> Result<Settings, EngineError> {
-        Ok(Settings::default())
+        Ok(self.settings.lock().unwrap().clone())
     }
 
     async fn resume_position(&self, _: ProfileId, _: LessonId) -> Result<u64, EngineError> {

@@ -2,10 +2,10 @@
 
 use carrel_model::content::Quality;
 
-/// The settings' table and use cases.
 mod store;
 
 pub use store::SettingsStore;
+pub(crate) use store::kept;
 
 view! {
     /// The choices of one learner.

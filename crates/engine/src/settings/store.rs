@@ -1,28 +1,37 @@
+//! Reading and keeping them.
+
 use carrel_model::ProfileId;
+use sqlx::SqlitePool;
 
 use super::Settings;
-use crate::{EngineError, EngineEvent, events::EventBus, library::Library};
+use crate::{EngineError, EngineEvent, downloads::Downloads, events::EventBus, library::Library};
 
 /// The room's handle.
 #[derive(Debug, Clone)]
 pub struct SettingsStore {
     library: Library,
     events: EventBus,
+    downloads: Downloads,
+}
+
+/// A learner's choices, for rooms that only read them.
+pub(crate) async fn kept(readers: &SqlitePool, profile: ProfileId) -> Result<Settings, EngineError> {
+    let kept: Option<String> = sqlx::query_scalar("SELECT choices FROM settings WHERE profile_id = ?1")
+        .bind(profile.to_string())
+        .fetch_optional(readers)
+        .await?;
+    // Choices of another version that can't be read are no reason to show nothing.
+    Ok(kept.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
 }
 
 impl SettingsStore {
-    pub(crate) const fn new(library: Library, events: EventBus) -> Self {
-        Self { library, events }
+    pub(crate) const fn new(library: Library, events: EventBus, downloads: Downloads) -> Self {
+        Self { library, events, downloads }
     }
 
     /// A learner's choices.
     pub async fn get(&self, profile: ProfileId) -> Result<Settings, EngineError> {
-        let kept: Option<String> = sqlx::query_scalar("SELECT choices FROM settings WHERE profile_id = ?1")
-            .bind(profile.to_string())
-            .fetch_optional(self.library.readers())
-            .await?;
-        // Choices of another version that can't be read are no reason to show nothing.
-        Ok(kept.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
+        kept(self.library.readers(), profile).await
     }
 
     /// Keeps them; values out of range are refused.
@@ -51,6 +60,8 @@ impl SettingsStore {
         tx.commit().await?;
         // Sizes in lists depend on the quality.
         self.events.send(EngineEvent::Catalogue { profile_id: profile });
+        // How many run at once, and in which quality.
+        self.downloads.wake();
         Ok(settings)
     }
 }
