@@ -32,7 +32,8 @@ pub(crate) async fn of_all(
     readers: &SqlitePool,
     profile: ProfileId,
 ) -> Result<BTreeMap<LessonId, ProgressView>, EngineError> {
-    joined(read(readers, profile, None).await?, overlay(readers, profile, None).await?)
+    let mut snapshot = readers.begin().await?;
+    joined(read(&mut snapshot, profile, None).await?, overlay(&mut snapshot, profile, None).await?)
 }
 
 /// Of one lesson.
@@ -41,8 +42,9 @@ pub(crate) async fn of_lesson(
     profile: ProfileId,
     lesson: LessonId,
 ) -> Result<ProgressView, EngineError> {
-    let service = read(readers, profile, Some(lesson)).await?;
-    let mut views = joined(service, overlay(readers, profile, Some(lesson)).await?)?;
+    let mut snapshot = readers.begin().await?;
+    let service = read(&mut snapshot, profile, Some(lesson)).await?;
+    let mut views = joined(service, overlay(&mut snapshot, profile, Some(lesson)).await?)?;
     Ok(views.remove(&lesson).unwrap_or(NOT_STARTED))
 }
 
@@ -75,14 +77,14 @@ fn view(row: &Progress, unsent: bool) -> ProgressView {
 }
 
 async fn read(
-    readers: &SqlitePool,
+    snapshot: &mut SqliteConnection,
     profile: ProfileId,
     lesson: Option<LessonId>,
 ) -> Result<Vec<Progress>, EngineError> {
     let rows = sqlx::query("SELECT * FROM progress WHERE profile_id = ?1 AND (?2 IS NULL OR lesson_id = ?2)")
         .bind(profile.to_string())
         .bind(lesson.map(|id| id.to_string()))
-        .fetch_all(readers)
+        .fetch_all(snapshot)
         .await?;
     rows.iter().map(progress).collect()
 }
@@ -136,3 +138,7 @@ pub(super) async fn put(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

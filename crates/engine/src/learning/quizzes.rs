@@ -29,11 +29,12 @@ pub(super) async fn of_lesson(
     profile: ProfileId,
     lesson: LessonId,
 ) -> Result<Sessions, EngineError> {
-    let pending = overlay(readers, profile, Some(lesson)).await?;
+    let mut snapshot = readers.begin().await?;
+    let pending = overlay(&mut snapshot, profile, Some(lesson)).await?;
     let rows = sqlx::query("SELECT session FROM sessions WHERE profile_id = ?1 AND lesson_id = ?2")
         .bind(profile.to_string())
         .bind(lesson.to_string())
-        .fetch_all(readers)
+        .fetch_all(&mut *snapshot)
         .await?;
     let mut all: BTreeMap<SessionId, Session> = BTreeMap::new();
     let words = rows.iter().map(|row| json(row, "session")).collect::<Result<Vec<Session>, _>>()?;
@@ -50,7 +51,7 @@ pub(super) async fn of_lesson(
     )
     .bind(profile.to_string())
     .bind(lesson.to_string())
-    .fetch_all(readers)
+    .fetch_all(&mut *snapshot)
     .await?;
     let words = rows.iter().map(|row| json(row, "answer")).collect::<Result<Vec<Answer>, _>>()?;
     let mut answers: BTreeMap<(SessionId, String), Answer> = BTreeMap::new();

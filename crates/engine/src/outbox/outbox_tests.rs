@@ -196,12 +196,12 @@ async fn what_the_service_has_is_laid_over_until_it_was_pulled() {
     desk.settle(&batch, PushOutcome::Applied, 1).await;
     assert_eq!(desk.count().await, (0, 0), "it no longer waits");
     let readers = desk.outbox.library.readers();
-    let laid_over = overlay(readers, desk.profile, None).await.unwrap();
+    let laid_over = overlay(&mut readers.acquire().await.unwrap(), desk.profile, None).await.unwrap();
     assert_eq!((laid_over.progress.len(), laid_over.unsent.len()), (1, 0), "but it is still shown");
     let mut tx = desk.outbox.library.write().await.unwrap();
     forget_acked(&mut tx, desk.profile).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(overlay(readers, desk.profile, None).await.unwrap().progress.len(), 0, "until its row has come");
+    assert_eq!(overlay(&mut readers.acquire().await.unwrap(), desk.profile, None).await.unwrap().progress.len(), 0, "until its row has come");
 }
 
 #[tokio::test]

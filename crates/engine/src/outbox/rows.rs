@@ -274,8 +274,11 @@ pub(crate) struct Overlay {
 
 /// Reads what is to be laid over the service's word: of one lesson, or of all. Refused writes too: they are this learner's
 /// work until they choose otherwise.
+///
+/// To be read in the transaction that reads the service's word: between two of them a write may leave the one and enter the
+/// other, and would be in neither.
 pub(crate) async fn overlay(
-    readers: &SqlitePool,
+    snapshot: &mut SqliteConnection,
     profile: ProfileId,
     lesson: Option<LessonId>,
 ) -> Result<Overlay, EngineError> {
@@ -285,7 +288,7 @@ pub(crate) async fn overlay(
     )
     .bind(profile.to_string())
     .bind(lesson.map(|id| id.to_string()))
-    .fetch_all(readers)
+    .fetch_all(snapshot)
     .await?;
     let mut overlay = Overlay::default();
     for row in &rows {
