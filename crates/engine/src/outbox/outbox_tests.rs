@@ -216,3 +216,18 @@ async fn a_batch_keeps_within_the_bytes_the_service_takes() {
     assert!(bytes <= carrel_model::op::MAX_BATCH_BYTES, "{bytes}");
     assert!((20..60).contains(&batch.ops.len()), "{} ops", batch.ops.len());
 }
+
+#[tokio::test]
+async fn a_date_that_was_far_off_once_is_forgotten_when_its_writes_are_sent() {
+    const TEN_YEARS: i64 = 10 * 365 * 86_400_000;
+    let desk = Desk::new().await;
+    let op = |n| Op::Completed(id::<LessonId>(n), LessonCompleted { attempt: 1 });
+    assert_eq!(desk.write(TEN_YEARS, &op(1)).await.at.as_ms(), TEN_YEARS);
+    assert_eq!(desk.write(5_000, &op(2)).await.at.as_ms(), TEN_YEARS, "while it waits, nothing is older than it");
+    let batch = desk.batch(10, 5_000).await.unwrap();
+    desk.settle(&batch, PushOutcome::Applied, 5_000).await;
+    assert_eq!(desk.write(6_000, &op(3)).await.at.as_ms(), 6_000, "the right date counts again");
+    let batch = desk.batch(10, 6_000).await.unwrap();
+    desk.settle(&batch, PushOutcome::Applied, 6_000).await;
+    assert_eq!(desk.write(5_900, &op(4)).await.at.as_ms(), 6_000, "a clock that is put right by a moment turns nothing round");
+}

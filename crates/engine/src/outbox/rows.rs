@@ -21,6 +21,9 @@ use crate::{
     rows::{json as read_json, parsed, parsed_option, signed, time, unsigned},
 };
 
+/// A last stamp that lies further ahead than this is a date that was wrong, and not a clock put right by a moment.
+const FAR_AHEAD_MS: i64 = 10 * 60 * 1_000;
+
 /// See [`super::Outbox::enqueue`].
 pub(super) async fn enqueue(
     tx: &mut SqliteConnection,
@@ -29,13 +32,18 @@ pub(super) async fn enqueue(
     now: TimeMs,
 ) -> Result<Stamp, EngineError> {
     // The first statement of the allotment writes, so two allotments can't read the same number; and the time given out
-    // never lies before the last one.
+    // never lies before the last one. But a device that had a wrong date once must not give it to all it ever writes: when
+    // nothing of that date waits any more, the right one counts again.
     let row = sqlx::query(
-        "UPDATE profiles SET last_stamp_at = max(last_stamp_at, ?2) WHERE id = ?1
-         RETURNING device_id, next_seq, last_stamp_at",
+        "UPDATE profiles SET last_stamp_at = CASE
+             WHEN last_stamp_at > ?2 + ?3 AND NOT EXISTS (
+                 SELECT 1 FROM outbox o WHERE o.profile_id = ?1 AND o.state <> 'acked' AND o.at > ?2 + ?3) THEN ?2
+             ELSE max(last_stamp_at, ?2) END
+         WHERE id = ?1 RETURNING device_id, next_seq, last_stamp_at",
     )
     .bind(profile.to_string())
     .bind(now.as_ms())
+    .bind(FAR_AHEAD_MS)
     .fetch_optional(&mut *tx)
     .await?
     .ok_or(EngineError::NotFound("profile"))?;
