@@ -175,3 +175,58 @@ async fn the_journal_counts_the_bytes_of_a_short_last_piece_rightly() {
         assert_eq!(journal::verified_bytes(&verified, 2 * MIB as u64 + 100), expected, "both count alike");
     }
 }
+
+/// What can lie where a file should be, none of which can be read as one.
+#[cfg(unix)]
+fn unreadable() -> [(&'static str, fn(&std::path::Path)); 3] {
+    [
+        ("an empty folder", |path| std::fs::create_dir(path).unwrap()),
+        ("a folder with something in it", |path| {
+            std::fs::create_dir(path).unwrap();
+            std::fs::write(path.join("x"), b"x").unwrap();
+        }),
+        // As good as any error of the disk itself.
+        ("a link to itself", |path| std::os::unix::fs::symlink(path, path).unwrap()),
+    ]
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_blob_that_can_not_be_read_is_damaged_and_keeps_no_other_from_opening() {
+    for (what, put) in unreadable() {
+        let store = Store::open().await;
+        let (other, content) = (store.here(&bytes(2, 7_000)).await, bytes(1, MIB + 100));
+        let hash = store.here(&content).await;
+        for at_start in [true, false] {
+            std::fs::remove_file(store.path(hash)).unwrap();
+            put(&store.path(hash));
+            if at_start {
+                assert_eq!(store.blobs.scan().await.unwrap().damaged, [hash], "{what}");
+            } else {
+                assert_eq!(store.blobs.locate(hash).await.unwrap(), Located::Damaged, "{what}");
+            }
+            assert_eq!(store.blobs.locate(hash).await.unwrap(), Located::Absent, "{what}");
+            assert!(matches!(store.blobs.locate(other).await.unwrap(), Located::Here { .. }), "{what}");
+            let right = store.blobs.journal().load(hash, 2).await.unwrap();
+            assert!(right.is_none_or(|right| right.is_empty()), "{what}: all is fetched again");
+            std::fs::write(store.blobs.part_path(hash), &content).unwrap();
+            assert!(store.blobs.adopt(hash).await.unwrap(), "{what}: and the new file finds its place");
+            assert!(matches!(store.blobs.locate(hash).await.unwrap(), Located::Here { .. }), "{what}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_can_not_be_removed_keeps_nothing_else_from_being_removed() {
+    for (what, put) in unreadable() {
+        let store = Store::open().await;
+        let (first, second) = (store.here(&bytes(1, 5_000)).await, store.here(&bytes(2, 7_000)).await);
+        std::fs::remove_file(store.path(first)).unwrap();
+        put(&store.path(first));
+        store.unrefer(first).await;
+        store.unrefer(second).await;
+        assert_eq!(store.blobs.sweep().await.unwrap(), 7_000, "{what}");
+        assert_eq!(store.blobs.scan().await.unwrap().damaged, [], "{what}");
+    }
+}

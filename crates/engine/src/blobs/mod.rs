@@ -193,7 +193,7 @@ impl Blobs {
         }
         let path = self.inner.folders.blob(hash);
         let looked = path.clone();
-        let facts = blocking(&path, move || files::file_facts(&looked)).await?;
+        let facts = blocking(&path, move || Ok(files::openable(&looked))).await?;
         if facts.is_some_and(|facts| facts.bytes == row.size && facts.time_ns == row.file_time_ns)
             || self.verify(hash).await?
         {
@@ -209,7 +209,7 @@ impl Blobs {
         let path = self.inner.folders.blob(hash);
         let (looked, size) = (path.clone(), manifest.size());
         let (right, facts) = blocking(&path, move || {
-            let before = files::file_facts(&looked)?;
+            let before = files::file_facts(&looked);
             Ok((files::right_pieces(&looked, &manifest)?, before))
         })
         .await?;
@@ -290,12 +290,15 @@ impl Blobs {
         let folders = self.inner.folders.clone();
         // The row first: from now on nobody opens it.
         rows::mark_damaged(&self.inner.library, hash, right, size).await?;
-        blocking(&self.part_path(hash), move || folders.withdraw(hash)).await
+        if !blocking(&self.part_path(hash), move || Ok(folders.withdraw(hash))).await? {
+            rows::forget_pieces(&self.inner.library, &[hash]).await?;
+        }
+        Ok(())
     }
 
     async fn remove_files(&self, hash: BlobHash) -> Result<u64, EngineError> {
         let folders = self.inner.folders.clone();
-        blocking(&self.inner.folders.blob(hash), move || folders.remove(hash)).await
+        blocking(&self.inner.folders.blob(hash), move || Ok(folders.remove(hash))).await
     }
 
     fn busy(&self) -> std::sync::MutexGuard<'_, BTreeSet<BlobHash>> {

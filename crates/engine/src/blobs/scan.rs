@@ -27,18 +27,23 @@ impl Blobs {
 
         let mut lost = Vec::new();
         for (hash, row) in &known {
-            match (row.present, whole.get(hash)) {
-                (true, Some(facts)) if facts.bytes == row.size && facts.time_ns == row.file_time_ns => {}
-                (true, _) => {
-                    if !self.verify(*hash).await? {
-                        report.damaged.push(*hash);
+            let looked = match (row.present, whole.get(hash)) {
+                (true, Some(facts)) if facts.bytes == row.size && facts.time_ns == row.file_time_ns => Ok(true),
+                (true, _) => self.verify(*hash).await,
+                (false, Some(_)) => self.take_in(*hash).await.map(|_| true),
+                (false, None) => {
+                    if !partial.contains_key(hash) {
+                        lost.push(*hash);
                     }
+                    Ok(true)
                 }
-                (false, Some(_)) => {
-                    self.take_in(*hash).await?;
-                }
-                (false, None) if !partial.contains_key(hash) => lost.push(*hash),
-                (false, None) => {}
+            };
+            match looked {
+                Ok(true) => {}
+                Ok(false) => report.damaged.push(*hash),
+                // One file is no reason not to open the store; it is looked at again before it is played.
+                Err(error @ EngineError::Io { .. }) => tracing::warn!(%hash, %error, "a blob could not be looked at"),
+                Err(error) => return Err(error),
             }
         }
         rows::forget_pieces(&self.inner.library, &lost).await?;
@@ -57,15 +62,14 @@ impl Blobs {
     pub(crate) async fn take_in(&self, hash: BlobHash) -> Result<bool, EngineError> {
         let path = self.inner.folders.blob(hash);
         let looked = path.clone();
-        if blocking(&path, move || files::file_facts(&looked)).await?.is_none() {
+        if blocking(&path, move || Ok(files::file_facts(&looked))).await?.is_none() {
             return Ok(false);
         }
         let Some(manifest) = self.manifest(hash).await? else { return Ok(false) };
         let _lock = self.lock().await;
         let (looked, size) = (path.clone(), manifest.size());
         let (right, facts) =
-            blocking(&path, move || Ok((files::right_pieces(&looked, &manifest)?, files::file_facts(&looked)?)))
-                .await?;
+            blocking(&path, move || Ok((files::right_pieces(&looked, &manifest)?, files::file_facts(&looked)))).await?;
         match facts {
             Some(facts) if right.is_full() && facts.bytes == size => {
                 rows::mark_present(&self.inner.library, hash, facts.time_ns, self.inner.clock.now()).await?;
