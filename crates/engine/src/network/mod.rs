@@ -26,6 +26,8 @@ pub(crate) use rule::Reached;
 
 /// A probe that takes longer has failed.
 const PROBE_PATIENCE: Duration = Duration::from_secs(4);
+/// An answer that was only held up comes within this time after the network is back.
+const COMES_STILL: Duration = Duration::from_secs(1);
 
 /// What is known about the network. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -69,6 +71,20 @@ impl Network {
     /// Whether the system says that there is no network.
     pub(crate) fn is_link_down(&self) -> bool {
         *self.inner.link.borrow() == Link::Down
+    }
+
+    /// Returns when the network went away and has been back for a moment: what was asked before hangs on a connection that
+    /// is dead. Never, where it is away already: then whoever asks knows that it is trying.
+    pub(crate) async fn was_away(&self) {
+        let away = |state: NetworkState| matches!(state, NetworkState::Limited | NetworkState::Offline);
+        let mut state = self.watch();
+        if away(state.borrow_and_update().0) {
+            return std::future::pending().await;
+        }
+        // The sender lives as long as this.
+        let _ = state.wait_for(|(state, _)| away(*state)).await;
+        let _ = state.wait_for(|(state, _)| *state == NetworkState::Online).await;
+        tokio::time::sleep(COMES_STILL).await;
     }
 
     /// From now on the badge speaks of this service; of none while nobody is signed in.
@@ -166,3 +182,7 @@ async fn probe(exchange: &Exchange, service: &Url) -> Reached {
     };
     exchange.probe(request).await
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

@@ -51,7 +51,14 @@ impl Exchange {
             return Err(ApiError::Offline);
         }
         let base = request.base.clone();
-        let answer = self.send(request).await;
+        let answer = tokio::select! {
+            answer = self.send(request) => answer,
+            // A connection that died without a word would hold it until its patience is over. Nothing is lost: whoever sends
+            // it again sends it with the same key.
+            () = self.network.was_away() => {
+                Err((Reached::SomethingElse, ApiError::Unreachable("the network went away under it".to_owned())))
+            }
+        };
         self.network.report(&base, reached(&answer));
         let (status, headers, body) = answer.map_err(|(_, error)| error)?;
         read(status, &headers, &body)
