@@ -19,12 +19,17 @@ async fn of_the_readme() {
     let folder = PathBuf::from(std::env::var_os("CARREL_PICTURES").expect("CARREL_PICTURES names the folder"));
     let desk = Desk::new("pictures").await;
     let window = desk.open_signed_in().await;
+    // That the machine which takes the pictures has no keyring is of no interest to anybody.
+    if window.has(&hook("notice-dismiss")).await {
+        window.click(&hook("notice-dismiss")).await;
+    }
     let unit = screens::open_unit_with_every_kind(&window).await;
     screens::take_along(&window, &unit, "high").await;
     screens::open_lesson(&window, &unit, "video").await;
     screens::plays(&window, "lesson-video").await;
     screens::seek(&window, "lesson-video", 48_000).await;
     screens::pause(&window).await;
+    screens::position(&window, 47_500).await;
 
     for (language, theme, name) in [("en", "light", "light"), ("en", "dark", "dark"), ("ar", "light", "arabic")] {
         choose(&window, language, theme).await;
