@@ -176,9 +176,13 @@ async fn the_journal_counts_the_bytes_of_a_short_last_piece_rightly() {
     }
 }
 
+/// What it is, and how to put it there.
+#[cfg(unix)]
+type Obstacle = (&'static str, fn(&std::path::Path));
+
 /// What can lie where a file should be, none of which can be read as one.
 #[cfg(unix)]
-fn unreadable() -> [(&'static str, fn(&std::path::Path)); 3] {
+fn unreadable() -> [Obstacle; 3] {
     [
         ("an empty folder", |path| std::fs::create_dir(path).unwrap()),
         ("a folder with something in it", |path| {

@@ -39,7 +39,7 @@ async fn a_request_on_a_dead_connection_is_given_up_when_the_network_is_back() {
     tokio::spawn(async move {
         let mut held = Vec::new();
         while let Ok((mut connection, _)) = listener.accept().await {
-            connection.read(&mut [0; 64]).await.unwrap();
+            connection.read_exact(&mut [0; 16]).await.unwrap();
             held.push(connection);
             seen.send(()).await.unwrap();
         }

@@ -201,7 +201,11 @@ async fn what_the_service_has_is_laid_over_until_it_was_pulled() {
     let mut tx = desk.outbox.library.write().await.unwrap();
     forget_acked(&mut tx, desk.profile).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(overlay(&mut readers.acquire().await.unwrap(), desk.profile, None).await.unwrap().progress.len(), 0, "until its row has come");
+    assert_eq!(
+        overlay(&mut readers.acquire().await.unwrap(), desk.profile, None).await.unwrap().progress.len(),
+        0,
+        "until its row has come"
+    );
 }
 
 #[tokio::test]
@@ -229,5 +233,9 @@ async fn a_date_that_was_far_off_once_is_forgotten_when_its_writes_are_sent() {
     assert_eq!(desk.write(6_000, &op(3)).await.at.as_ms(), 6_000, "the right date counts again");
     let batch = desk.batch(10, 6_000).await.unwrap();
     desk.settle(&batch, PushOutcome::Applied, 6_000).await;
-    assert_eq!(desk.write(5_900, &op(4)).await.at.as_ms(), 6_000, "a clock that is put right by a moment turns nothing round");
+    assert_eq!(
+        desk.write(5_900, &op(4)).await.at.as_ms(),
+        6_000,
+        "a clock that is put right by a moment turns nothing round"
+    );
 }
