@@ -12,11 +12,9 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, places,
+    build,
     program::{self, cargo, exists, npm},
-    samples::SampleService,
     setup,
-    web::SampleHost,
 };
 
 /// What to run.
@@ -134,7 +132,7 @@ impl Step {
             Self::Rust => {
                 tests(&format!("not binary({})", build::WINDOW_TESTS), &["--lib", "--bins", "--tests", "--examples"])
             }
-            Self::Screens => build::programs().and_then(|()| screens()),
+            Self::Screens => build::programs().and_then(|()| program::run(npm().args(["run", "--silent", "test:ui"]))),
             Self::Window => build::programs().and_then(|()| window_tests(None)),
         }
     }
@@ -168,17 +166,4 @@ pub(crate) fn window_command(name: Option<&str>) -> Command {
         command.args([name, "--exact", "--include-ignored", "--nocapture"]);
     }
     command
-}
-
-/// The screens in Chromium, against the real engine and service.
-fn screens() -> Result<()> {
-    let folder = places::scratch("screens");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    let service = SampleService::start(&folder.join("service"), 0)?;
-    let host = SampleHost::start(&folder.join("app"), &service.url, 0)?;
-    program::run(
-        npm().args(["run", "--silent", "test:ui"]).env("CARREL_UI", &host.link).env("CARREL_SERVICE", &service.url),
-    )
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "in a test a panic with a message is the report")]
+
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(10);

@@ -44,6 +44,10 @@ async fn of_the_readme() {
     for (width, height) in [WIDE, NARROW] {
         window.resize(width, height).await;
         screens::open_lesson(&window, &unit, "video").await;
+        let film = "document.querySelector('[data-testid=lesson-video]')";
+        let there = format!("{film}?.readyState >= 2 && {film}.currentTime > 30 && !{film}.seeking");
+        window.until("the film where it was left", &there).await;
+        window.see("[data-testid=transcript-cue][aria-current=true]").await;
         painted(&window).await;
         window.picture(&folder.join(format!("video-light-{width}.png"))).await;
         window.click(&hook("nav-sync")).await;
