@@ -1,5 +1,7 @@
 //! What a learner does on each screen, by its test hooks (ui/README.md).
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::window::{LIMIT, Window, hook};
@@ -106,9 +108,16 @@ pub(crate) async fn seek(window: &Window, element: &str, ms: u32) {
 }
 
 /// Stops the player.
+///
+/// The page moves under the pointer while a transcript follows, so a press can miss; a learner presses again.
 pub(crate) async fn pause(window: &Window) {
-    window.click(&hook("player-play")).await;
-    window.attribute(&hook("player-play"), "data-state", |state| state == "paused").await;
+    let began = Instant::now();
+    while window.attributes(&hook("player-play"), "data-state").await != ["paused"] {
+        assert!(began.elapsed() < LIMIT, "the player does not stop");
+        window.click(&hook("player-play")).await;
+        let stopped = window.soon(Duration::from_secs(2), "[data-testid=player-play][data-state=paused]").await;
+        println!("the player has stopped: {stopped}");
+    }
 }
 
 /// The place the lesson screen shows for its lesson, once it is at least `least`.

@@ -110,6 +110,18 @@ impl Window {
         self.client.find(Locator::Css(css)).await.is_ok()
     }
 
+    /// Whether something that matches is in the page before the time is over.
+    pub(crate) async fn soon(&self, limit: Duration, css: &str) -> bool {
+        let began = Instant::now();
+        while !self.has(css).await {
+            if began.elapsed() > limit {
+                return false;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        true
+    }
+
     /// Presses a button, follows a link.
     pub(crate) async fn click(&self, css: &str) {
         println!("click {css}");
@@ -118,8 +130,11 @@ impl Window {
             // What is pressed may be painted anew in this moment, or still be covered: then once more.
             let element = self.see(css).await;
             // Away from the edges, where bars float over the page.
-            self.script("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", vec![json!(css)])
-                .await;
+            self.script(
+                "document.querySelector(arguments[0])?.scrollIntoView({ block: 'center', behavior: 'instant' })",
+                vec![json!(css)],
+            )
+            .await;
             if element.click().await.is_ok() {
                 return;
             }
