@@ -133,6 +133,8 @@ fn is_gone(id: u32) -> bool {
 #[must_use]
 pub fn find(program: &Path, variable: &str, value: &str) -> Option<u32> {
     let wanted = format!("{variable}={value}");
+    // The system lists programs by their real path; the target folder may be a link.
+    let program = program.canonicalize().ok()?;
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let id: u32 = entry.file_name().to_str()?.parse().ok()?;
         // A program that was built anew meanwhile is listed as "… (deleted)".

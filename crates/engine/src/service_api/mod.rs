@@ -9,7 +9,7 @@ mod failure;
 use std::time::Duration;
 
 use carrel_model::{
-    ProfileId,
+    ErrorCode, ProfileId,
     wire::{
         content::{UnitsPage, UrlWanted, UrlsRequest, UrlsResponse},
         downloads::{AuthorizeRequest, Authorized},
@@ -45,7 +45,7 @@ impl ServiceApi {
         profile: ProfileId,
         request: AuthorizeRequest,
     ) -> Result<Authorized, EngineError> {
-        let mut authorized: Authorized = self.post(profile, "downloads/authorize", &request).await?;
+        let mut authorized = authorized(self.post(profile, "downloads/authorize", &request).await?)?;
         self.accounts.service_said(authorized.server_time);
         let base = self.accounts.service_url(profile).await?;
         for blob in &mut authorized.blobs {
@@ -156,4 +156,39 @@ fn absolute(base: &Url, address: &str) -> Result<Url, EngineError> {
         return Err(EngineError::Unreadable("an address of another scheme".to_owned()));
     }
     Ok(url)
+}
+
+/// Reads an authorisation. The service answered, and in its own language: what can't be read then is a manifest that
+/// doesn't fit its own hash, and saying "that is no service" would send the learner looking in the wrong place.
+fn authorized(answer: serde_json::Value) -> Result<Authorized, EngineError> {
+    serde_json::from_value(answer).map_err(|error| EngineError::Service {
+        code: ErrorCode::BadManifest,
+        detail: error.to_string(),
+        retry_after_ms: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_manifest_has_its_own_word() {
+        let blob = |pieces: &str| {
+            json!({
+                "blobs": [{
+                    "asset_id": "01900000-0000-7000-8000-000000000001", "lesson_id": null, "unit_id": null,
+                    "kind": "audio", "quality": "medium", "mime": "audio/mpeg", "url": "/x",
+                    "url_expires_at": "2026-11-20T10:00:00Z",
+                    "manifest": { "hash": blake3::hash(b"abc").to_hex().as_str(), "size": 3, "pieces": [pieces] },
+                }],
+                "expires_at": null, "quota_used": 0, "quota_limit": null, "server_time": "2026-11-20T10:00:00Z",
+            })
+        };
+        assert!(authorized(blob(blake3::hash(b"abc").to_hex().as_str())).is_ok(), "a right one is read");
+        let refused = authorized(blob(blake3::hash(b"abd").to_hex().as_str())).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::BadManifest);
+    }
 }
