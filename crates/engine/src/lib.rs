@@ -28,6 +28,8 @@ mod room_links;
 mod rows;
 mod service_api;
 
+/// The words its methods speak, so that a front end needs no crate but this one.
+pub use carrel_model as model;
 pub use engine::{Engine, EngineConfig, OpenNotice};
 pub use error::{EngineError, OpenError};
 pub use events::EngineEvent;

@@ -2,11 +2,11 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use carrel_engine::model::{ErrorCode, LessonId, ProfileId};
 use carrel_engine::{
     Engine, EngineConfig, EngineEvent, OpenNotice, Ports, access::view::ProfileView, events::EventBus,
     playback::view::PlaybackView, settings::Settings, sync::view::SyncView,
 };
-use carrel_model::{ErrorCode, LessonId, ProfileId};
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;

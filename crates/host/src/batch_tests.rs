@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+use carrel_engine::model::{
+    DownloadId, LessonId, ProfileId, TimeMs, UnitId, content::Quality, download::DownloadState,
+};
 use carrel_engine::{
     EngineEvent,
     downloads::view::DownloadView,
     sync::view::{NetworkState, SyncView},
 };
-use carrel_model::{DownloadId, LessonId, ProfileId, TimeMs, UnitId, content::Quality, download::DownloadState};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, panic::AssertUnwindSafe, pin::Pin};
 
-use carrel_model::{ErrorCode, ProfileId};
+use carrel_engine::model::{ErrorCode, ProfileId};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 

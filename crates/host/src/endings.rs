@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use carrel_engine::model::{DownloadId, ProfileId, download::DownloadState};
 use carrel_engine::{EngineEvent, downloads::view::DownloadView};
-use carrel_model::{DownloadId, ProfileId, download::DownloadState};
 use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::Host;

@@ -1,7 +1,7 @@
 //! Errors as a front end meets them: a code to choose words by, and facts to fill them.
 
+use carrel_engine::model::ErrorCode;
 use carrel_engine::{EngineError, OpenError};
-use carrel_model::ErrorCode;
 use http::StatusCode;
 use serde_json::Value;
 

@@ -24,7 +24,7 @@ pub mod typescript;
 mod batch_tests;
 
 pub use app::{AppView, Host, HostConfig};
+pub use carrel_engine::model::ErrorCode;
 pub use carrel_engine::{EngineConfig, EngineEvent, Ports};
-pub use carrel_model::ErrorCode;
 pub use command::{Caller, CommandSpec, Surface};
 pub use error::HostError;

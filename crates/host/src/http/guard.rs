@@ -5,7 +5,7 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse as _, Response},
 };
-use carrel_model::ErrorCode;
+use carrel_engine::model::ErrorCode;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::routes::Serving;

@@ -13,7 +13,7 @@ use axum::{
     },
     routing::{any, get, post},
 };
-use carrel_model::ErrorCode;
+use carrel_engine::model::ErrorCode;
 use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;

@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use carrel_engine::model::ProfileId;
 use carrel_engine::ports::Clock;
-use carrel_model::ProfileId;
 use subtle::ConstantTimeEq as _;
 
 /// The custom protocol of platforms that play from one.

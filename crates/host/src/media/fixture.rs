@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use carrel_engine::model::{AssetId, BlobHash, ErrorCode, ProfileId, TimeMs, content::Quality, trusted_time::Reading};
 use carrel_engine::{playback::MediaContent, ports::Clock};
-use carrel_model::{AssetId, BlobHash, ErrorCode, ProfileId, TimeMs, content::Quality, trusted_time::Reading};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::{

@@ -3,8 +3,8 @@
 use std::{fmt, io, ops::Range, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use carrel_engine::model::{AssetId, BlobHash, ErrorCode, ProfileId, content::Quality};
 use carrel_engine::playback::MediaContent;
-use carrel_model::{AssetId, BlobHash, ErrorCode, ProfileId, content::Quality};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tokio::sync::Semaphore;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carrel_model::AssetId;
+use carrel_engine::model::AssetId;
 use http::{Method, Request, StatusCode, header};
 
 use super::{

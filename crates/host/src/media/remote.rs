@@ -5,7 +5,7 @@
 use std::{io, ops::Range, time::Duration};
 
 use bytes::Bytes;
-use carrel_model::ErrorCode;
+use carrel_engine::model::ErrorCode;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{StatusCode, header};
 

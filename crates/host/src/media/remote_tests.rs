@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use carrel_engine::model::BlobHash;
 use carrel_engine::playback::MediaContent;
-use carrel_model::BlobHash;
 use http::{Method, StatusCode, header};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

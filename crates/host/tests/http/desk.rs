@@ -2,9 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
+use carrel_engine::model::{LearnerId, lease::Role};
 use carrel_engine::ports::{FileSecrets, SystemClock, UnknownLink, http_client};
 use carrel_host::{EngineConfig, Host, HostConfig, Ports, http::HttpHost, media::MediaAddresses};
-use carrel_model::{LearnerId, lease::Role};
 use carrel_service::{
     RunningService, Service,
     accounts::Passwords,
