@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use carrel_model::pieces::Manifest;
 
-use crate::{Clock, Control, FetchError, HttpClient, Journal, Sources, SystemClock, patience::Limits, run::Run};
+use crate::{Clock, Control, FetchError, HttpClient, Journal, Sources, SystemClock, rules::patience::Limits, run::Run};
 
 /// What to fetch and where to put it.
 #[derive(Debug, Clone)]

@@ -5,30 +5,20 @@
 //! right; what doesn't is fetched again.* Status codes, lengths, ETags and encodings only help to notice sooner; nothing a
 //! server says can make a wrong byte count as right.
 //!
-//! The rooms: `plan` and `answer` decide without I/O (which range next, what a response means), `patience` when to
-//! try again, `part_file` and `writer` put pieces on disk, `checkpoint` makes them durable before it tells the
-//! [`Journal`], and `fetcher` drives them. Courses, SQL and Tauri are unknown here: addresses come from [`Sources`].
+//! The rooms: `rules` decide without I/O (which range next, what a response means, when to try again), `client` asks
+//! servers, `disk` writes pieces and makes them durable before it tells the [`Journal`], and `run` drives them. Courses, SQL and Tauri are unknown here: addresses come from [`Sources`].
 
-mod answer;
-mod attempt;
-mod checkpoint;
 mod client;
 mod clock;
 mod control;
+mod disk;
 mod error;
 mod fetcher;
-mod incoming;
 mod journal;
-mod part_file;
-mod patience;
 mod piece_set;
-mod plan;
-mod request;
+mod rules;
 mod run;
 mod sources;
-mod speed;
-mod supply;
-mod writer;
 
 pub use client::{ClientError, HttpClient, HttpOptions};
 pub use clock::{Clock, SystemClock};

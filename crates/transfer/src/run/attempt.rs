@@ -7,13 +7,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     FetchError, Lie, ResolveReason, State,
-    answer::{Answer, Asked, judge, refusal},
-    incoming::Incoming,
-    patience::Setback,
-    plan::Span,
-    request,
+    client::request,
+    disk::writer::Work,
+    rules::answer::{Answer, Asked, judge, refusal},
+    rules::incoming::Incoming,
+    rules::patience::Setback,
+    rules::plan::Span,
     run::{Broken, Run},
-    writer::Work,
 };
 
 /// So many wrong pieces in one body, and the rest isn't worth reading.

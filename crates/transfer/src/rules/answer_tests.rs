@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use super::{Answer, Asked, SKIP_LIMIT_BYTES, judge, refusal};
-use crate::{Lie, patience::Setback};
+use crate::{Lie, rules::patience::Setback};
 
 const MIB: u64 = 1 << 20;
 const ASKED: Asked = Asked { start: 2 * MIB, end: 5 * MIB, size: 9 * MIB, any_skip: false };

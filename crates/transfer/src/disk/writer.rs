@@ -8,7 +8,7 @@ use std::{io, sync::Arc, thread};
 use carrel_model::pieces::Manifest;
 use tokio::sync::mpsc;
 
-use crate::part_file::PartFile;
+use crate::disk::part_file::PartFile;
 
 /// A piece on its way to the disk.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 //! Redirects are followed by hand (`request`), bodies are never decoded behind our back, TLS is rustls with ring. A
 //! client made elsewhere may differ in each of these, so the [`Fetcher`](crate::Fetcher) takes only this one.
 
+pub(crate) mod request;
+
 use std::time::Duration;
 
 /// What may be chosen about the client.

@@ -148,7 +148,7 @@ impl Patience {
             Setback::Busy { retry_after, .. } | Setback::Addresses { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let wait = asked.map_or(backoff, |asked| asked.min(crate::answer::RETRY_AFTER_LIMIT).max(backoff));
+        let wait = asked.map_or(backoff, |asked| asked.min(crate::rules::answer::RETRY_AFTER_LIMIT).max(backoff));
         if wait > self.limits.longest_wait {
             return Step::GiveUp(error_of(setback));
         }

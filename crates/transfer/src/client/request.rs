@@ -9,7 +9,7 @@ use http::{
 use reqwest::Response;
 use url::Url;
 
-use crate::{HttpClient, Source, patience::Setback};
+use crate::{HttpClient, Source, rules::patience::Setback};
 
 const REDIRECTS: usize = 5;
 /// How much of an error body is read to classify it.

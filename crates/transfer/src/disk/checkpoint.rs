@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Checkpoint, FetchError, Journal, PieceSet, part_file::PartFile};
+use crate::{Checkpoint, FetchError, Journal, PieceSet, disk::part_file::PartFile};
 
 const EVERY_PIECES: u64 = (16 << 20) / PIECE_BYTES;
 const EVERY: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER},
 };
 
-use crate::{Lie, patience::Setback};
+use crate::{Lie, rules::patience::Setback};
 
 /// Bytes before the wanted ones that are read and thrown away rather than asked for again.
 const SKIP_LIMIT_BYTES: u64 = 4 << 20;

@@ -5,6 +5,8 @@
 //! the file counts as complete every claimed piece is hashed once, after the last byte arrived: a file that was edited by
 //! hand costs one pass of reading, and of fetching only what is damaged. A file received in one run is not read again.
 
+mod attempt;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use carrel_model::pieces::Manifest;
@@ -13,15 +15,15 @@ use tokio::time::timeout;
 use crate::{
     Control, FetchError, FetchRequest, Fetched, Fetcher, Journal, Lie, PieceSet, Progress, ResolveReason, SourceError,
     Sources, State,
-    checkpoint::Checkpoints,
     control::{Ears, Interruption},
-    incoming::Incoming,
-    part_file::{FileState, PartFile},
-    patience::{Patience, Setback, Step},
-    plan::Plan,
-    speed::Speed,
-    supply::Supply,
-    writer::{Done, Writer},
+    disk::checkpoint::Checkpoints,
+    disk::part_file::{FileState, PartFile},
+    disk::writer::{Done, Writer},
+    rules::incoming::Incoming,
+    rules::patience::{Patience, Setback, Step},
+    rules::plan::Plan,
+    rules::speed::Speed,
+    rules::supply::Supply,
 };
 
 /// Pieces hashed between two looks at the control.
