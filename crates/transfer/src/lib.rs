@@ -20,7 +20,7 @@ mod rules;
 mod run;
 mod sources;
 
-pub use client::{ClientError, HttpClient, HttpOptions};
+pub use client::{ClientError, Http2, HttpClient, HttpOptions, Proxy};
 pub use clock::{Clock, SystemClock};
 pub use control::{Control, Progress, State, WaitCause};
 pub use error::{FetchError, Lie};

@@ -2,21 +2,28 @@
 
 use std::{error::Error, io};
 
+use bytes::{Buf as _, Bytes};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, ACCEPT_ENCODING, LOCATION, RANGE},
 };
-use reqwest::Response;
 use url::Url;
 
-use crate::{HttpClient, Source, rules::patience::Setback};
+use super::{HttpClient, Line};
+use crate::{Source, rules::patience::Setback};
 
 const REDIRECTS: usize = 5;
 /// How much of an error body is read to classify it.
 const ERROR_BODY_BYTES: usize = 16 << 10;
 
 /// Asks a source for the bytes from `start` up to but without `end`.
-pub(crate) async fn ask(client: &HttpClient, source: &Source, start: u64, end: u64) -> Result<Response, Setback> {
+pub(crate) async fn ask(
+    client: &HttpClient,
+    _line: &mut Line,
+    source: &Source,
+    start: u64,
+    end: u64,
+) -> Result<Response, Setback> {
     let mut url = source.url.clone();
     let mut extra = Some(&source.headers);
     for _ in 0..=REDIRECTS {
@@ -26,7 +33,7 @@ pub(crate) async fn ask(client: &HttpClient, source: &Source, start: u64, end: u
         request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let response = request.send().await.map_err(|error| failure(&error))?;
         if !is_redirect(response.status()) {
-            return Ok(response);
+            return Ok(Response { inner: response, rest: Bytes::new() });
         }
         let next = target(&url, response.headers()).ok_or(Setback::ForbiddenRedirect)?;
         if next.origin() != url.origin() {
@@ -38,16 +45,43 @@ pub(crate) async fn ask(client: &HttpClient, source: &Source, start: u64, end: u
     Err(Setback::TooManyRedirects)
 }
 
+/// The head of a response, and its body to be read.
+#[derive(Debug)]
+pub(crate) struct Response {
+    inner: reqwest::Response,
+    /// What has arrived and was not asked for yet.
+    rest: Bytes,
+}
+
+impl Response {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.inner.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    /// Appends at most `most` bytes of the body to `into`, within its capacity; 0 at the end of the body. Cancel-safe.
+    pub(crate) async fn read(&mut self, into: &mut Vec<u8>, most: usize) -> Result<usize, Setback> {
+        while self.rest.is_empty() {
+            match self.inner.chunk().await {
+                Ok(Some(chunk)) => self.rest = chunk,
+                Ok(None) => return Ok(0),
+                Err(error) => return Err(failure(&error)),
+            }
+        }
+        let bytes = most.min(self.rest.len()).min(into.capacity() - into.len());
+        into.extend_from_slice(self.rest.get(..bytes).unwrap_or_default());
+        self.rest.advance(bytes);
+        Ok(bytes)
+    }
+}
+
 /// The beginning of an error's body.
 pub(crate) async fn error_body(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < ERROR_BODY_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            _ => break,
-        }
-    }
-    body.truncate(ERROR_BODY_BYTES);
+    let mut body = Vec::with_capacity(ERROR_BODY_BYTES);
+    while let Ok(1..) = response.read(&mut body, ERROR_BODY_BYTES).await {}
     body
 }
 
@@ -66,7 +100,7 @@ fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
 }
 
 /// What a failure of the client means.
-pub(crate) fn failure(error: &reqwest::Error) -> Setback {
+fn failure(error: &reqwest::Error) -> Setback {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut deepest = error.to_string();
     while let Some(inner) = cause {

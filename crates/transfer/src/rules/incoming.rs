@@ -20,11 +20,9 @@ impl Incoming {
         Self { piece, buffer, length }
     }
 
-    /// Takes what belongs to this piece and returns the rest.
-    pub(crate) fn take<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (mine, rest) = bytes.split_at(bytes.len().min(self.length - self.buffer.len()));
-        self.buffer.extend_from_slice(mine);
-        rest
+    /// How many of its bytes are still to come.
+    pub(crate) const fn room(&self) -> usize {
+        self.length.saturating_sub(self.buffer.len())
     }
 
     pub(crate) const fn is_full(&self) -> bool {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     FetchError, Lie, ResolveReason, State,
-    client::request,
+    client::{Response, ask, error_body},
     disk::writer::Work,
     rules::answer::{Answer, Asked, judge, refusal},
     rules::incoming::Incoming,
@@ -18,6 +17,8 @@ use crate::{
 
 /// So many wrong pieces in one body, and the rest isn't worth reading.
 const WRONG_PER_BODY: u32 = 2;
+/// Bytes before the wanted ones are read in portions of this size.
+const SKIP_BYTES: usize = 64 << 10;
 
 impl Run<'_> {
     /// Asks for a span once, and takes in what comes.
@@ -39,7 +40,7 @@ impl Run<'_> {
         match judge(asked, response.status(), response.headers(), now) {
             Answer::Body { skip, page } => self.receive(response, asked, skip, page).await,
             Answer::Refusal(status) => {
-                let body = timeout(self.fetcher.config.stall_after, request::error_body(response)).await;
+                let body = timeout(self.fetcher.config.stall_after, error_body(response)).await;
                 Err(refusal(status, &body.unwrap_or_default()).into())
             }
             Answer::Setback(setback) => {
@@ -53,7 +54,7 @@ impl Run<'_> {
 
     async fn open(&mut self, asked: Asked) -> Result<Response, Broken> {
         let source = self.supply.current().ok_or(FetchError::Gone)?;
-        let asking = request::ask(&self.fetcher.client, source, asked.start, asked.end);
+        let asking = ask(&self.fetcher.client, &mut self.line, source, asked.start, asked.end);
         tokio::select! {
             biased;
             _ = self.ears.interrupted() => Err(Setback::Interrupted.into()),
@@ -65,14 +66,30 @@ impl Run<'_> {
         let kept = self.incoming.as_ref().map_or(0, Incoming::arrived);
         let mut place = asked.start;
         let mut window = Window::new(self.fetcher.config.stall_after, self.fetcher.config.stall_bytes);
+        let mut skipped = Vec::new();
         while place < asked.end {
-            let chunk = tokio::select! {
+            if skip > 0 {
+                skipped.clear();
+                skipped.reserve_exact(SKIP_BYTES);
+            } else if self.incoming.is_none() {
+                let buffer = self.buffer().await?;
+                self.incoming = Some(Incoming::new(&self.manifest, place / PIECE, buffer));
+            }
+            let (into, most) = match &mut self.incoming {
+                Some(incoming) if skip == 0 => {
+                    let room = incoming.room();
+                    (&mut incoming.buffer, room)
+                }
+                _ => (&mut skipped, usize::try_from(skip).unwrap_or(SKIP_BYTES).min(SKIP_BYTES)),
+            };
+            let most = most.min(usize::try_from(asked.end - place).unwrap_or(usize::MAX));
+            let read = tokio::select! {
                 biased;
                 _ = self.ears.interrupted() => return Err(Setback::Interrupted.into()),
-                chunk = timeout_at(window.deadline, response.chunk()) => chunk.map_err(|_| Setback::Stalled)?,
+                read = timeout_at(window.deadline, response.read(into, most)) => read.map_err(|_| Setback::Stalled)?,
             };
-            let chunk = match chunk {
-                Ok(Some(chunk)) => chunk,
+            let arrived = match read {
+                Ok(arrived) if arrived > 0 => arrived as u64,
                 // What looked like a page and was too short for the file was a page: none of it is kept.
                 _ if page => {
                     if let Some(incoming) = &mut self.incoming {
@@ -80,42 +97,27 @@ impl Run<'_> {
                     }
                     return Err(Setback::Page.into());
                 }
-                Ok(None) => return Err(Setback::Cut.into()),
-                Err(error) => return Err(request::failure(&error).into()),
+                Ok(_) => return Err(Setback::Cut.into()),
+                Err(setback) => return Err(setback.into()),
             };
-            self.bytes_fetched += chunk.len() as u64;
-            self.speed.add(chunk.len() as u64);
-            window.arrived(chunk.len() as u64);
-
-            let skipped = skip.min(chunk.len() as u64);
-            skip -= skipped;
-            let wanted = (chunk.len() as u64 - skipped).min(asked.end - place);
-            let from = usize::try_from(skipped).unwrap_or(usize::MAX);
-            let to = usize::try_from(skipped + wanted).unwrap_or(usize::MAX);
-            self.patience.received(wanted);
-            self.take(chunk.get(from..to).unwrap_or_default(), &mut place).await?;
+            self.bytes_fetched += arrived;
+            self.speed.add(arrived);
+            window.arrived(arrived);
+            if skip > 0 {
+                skip -= arrived;
+            } else {
+                place += arrived;
+                self.patience.received(arrived);
+                self.hand_over().await?;
+            }
             self.show(State::Fetching);
         }
         Ok(())
     }
 
-    /// Puts bytes where they belong, at `place` in the blob; full pieces go to the writer.
-    async fn take(&mut self, mut bytes: &[u8], place: &mut u64) -> Result<(), Broken> {
-        while !bytes.is_empty() {
-            let mut incoming = match self.incoming.take() {
-                Some(incoming) => incoming,
-                None => {
-                    let buffer = self.buffer().await?;
-                    Incoming::new(&self.manifest, *place / PIECE, buffer)
-                }
-            };
-            let rest = incoming.take(bytes);
-            *place += (bytes.len() - rest.len()) as u64;
-            bytes = rest;
-            if !incoming.is_full() {
-                self.incoming = Some(incoming);
-                continue;
-            }
+    /// A full piece goes to the writer.
+    async fn hand_over(&mut self) -> Result<(), Broken> {
+        if let Some(incoming) = self.incoming.take_if(|incoming| incoming.is_full()) {
             self.plan.sent(incoming.piece);
             let work = Work { piece: incoming.piece, buffer: incoming.buffer };
             self.writer.send(work).await.map_err(FetchError::from)?;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::{
     Control, FetchError, FetchRequest, Fetched, Fetcher, Journal, Lie, PieceSet, Progress, ResolveReason, SourceError,
     Sources, State,
+    client::{Line, OwnLine},
     control::{Ears, Interruption},
     disk::checkpoint::Checkpoints,
     disk::part_file::{FileState, PartFile},
@@ -38,6 +39,8 @@ pub(crate) struct Run<'a> {
     sources: Arc<dyn Sources>,
     control: Control,
     pub(crate) ears: Ears,
+    /// The connection, kept between requests.
+    pub(crate) line: Line,
     pub(crate) plan: Plan,
     pub(crate) supply: Supply,
     pub(crate) patience: Patience,
@@ -105,6 +108,7 @@ impl<'a> Run<'a> {
             sources,
             control,
             ears,
+            line: Line::Own(OwnLine::default()),
             plan,
             supply: Supply::default(),
             patience,
