@@ -4,21 +4,20 @@ use std::collections::BTreeSet;
 
 use carrel_model::{
     DeviceId, ErrorCode, ProfileId, TimeMs,
-    op::{MAX_BATCH_BYTES, RawOp},
+    op::RawOp,
     wire::sync::{PushOutcome, PushResult},
 };
+use futures_util::TryStreamExt as _;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::rows::raw_op;
+use super::{
+    rows::raw_op,
+    rules::{Candidate, Choice, Chosen, Settled, settled},
+};
 use crate::{
     EngineError,
-    rows::{parsed, signed},
+    rows::{parsed, signed, time},
 };
-
-/// An op that was told "not now" so often becomes a dead letter (requirement O3).
-const MAX_ATTEMPTS: u32 = 8;
-/// Room for the envelope around the ops.
-const ENVELOPE_BYTES: usize = 1_024;
 
 /// Ops under way, all of one device.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,38 +51,53 @@ pub(super) async fn take(
     limit: usize,
     now: TimeMs,
 ) -> Result<Option<Batch>, EngineError> {
-    // An entity that waits is left out as a whole from its first waiting op on.
-    let rows = sqlx::query(
-        "SELECT o.* FROM outbox o WHERE o.profile_id = ?1 AND o.state = 'waiting' AND NOT EXISTS (
-             SELECT 1 FROM outbox w WHERE w.profile_id = o.profile_id AND w.state = 'waiting' AND w.not_before > ?2
-                 AND w.entity_id = o.entity_id AND w.seq <= o.seq)
-         ORDER BY o.seq LIMIT ?3",
-    )
-    .bind(profile.to_string())
-    .bind(now.as_ms())
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(&mut *tx)
-    .await?;
+    let mut choice = Choice::new(limit, now);
     let mut batch: Option<Batch> = None;
-    let mut bytes = ENVELOPE_BYTES;
-    for row in &rows {
-        let op = raw_op(row)?;
-        let device_id = parsed(row, "device_id")?;
-        bytes += serde_json::to_vec(&op)?.len() + 1;
-        match &mut batch {
-            None => batch = Some(Batch { profile, device_id, ops: vec![op] }),
-            Some(batch) if bytes > MAX_BATCH_BYTES || batch.device_id != device_id => break,
-            Some(batch) => batch.ops.push(op),
+    {
+        // Read as far as the batch goes: ten thousand that wait cost no more than five hundred.
+        let mut rows = sqlx::query("SELECT * FROM outbox WHERE profile_id = ?1 AND state = 'waiting' ORDER BY seq")
+            .bind(profile.to_string())
+            .fetch(&mut *tx);
+        while let Some(row) = rows.try_next().await? {
+            let op = raw_op(&row)?;
+            let device_id = parsed(&row, "device_id")?;
+            let candidate = Candidate {
+                seq: op.seq,
+                device_id,
+                entity_id: &op.entity_id,
+                bytes: serde_json::to_vec(&op)?.len(),
+                not_before: time(&row, "not_before")?,
+            };
+            match choice.offer(&candidate) {
+                Chosen::Goes => {
+                    batch.get_or_insert_with(|| Batch { profile, device_id, ops: Vec::new() }).ops.push(op);
+                }
+                Chosen::Waits => {}
+                Chosen::Full => break,
+            }
         }
     }
-    for op in batch.iter().flat_map(|batch| &batch.ops) {
-        sqlx::query("UPDATE outbox SET sent_once = 1, in_flight = 1 WHERE profile_id = ?1 AND seq = ?2")
-            .bind(profile.to_string())
-            .bind(signed(op.seq))
-            .execute(&mut *tx)
-            .await?;
+    if let Some(batch) = &batch {
+        let seqs = batch.ops.iter().map(|op| op.seq);
+        each(tx, profile, seqs, "UPDATE outbox SET sent_once = 1, in_flight = 1").await?;
     }
     Ok(batch)
+}
+
+/// Changes these entries in one statement.
+async fn each(
+    tx: &mut SqliteConnection,
+    profile: ProfileId,
+    seqs: impl Iterator<Item = u64>,
+    update: &str,
+) -> Result<(), EngineError> {
+    let seqs: Vec<u64> = seqs.collect();
+    sqlx::query(&format!("{update} WHERE profile_id = ?1 AND seq IN (SELECT value FROM json_each(?2))"))
+        .bind(profile.to_string())
+        .bind(serde_json::to_string(&seqs)?)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn settle(
@@ -97,7 +111,11 @@ pub(super) async fn settle(
         Verdicts::None => {}
         Verdicts::Each(results) => {
             // A verdict on something that wasn't asked about is no verdict.
-            for result in results.iter().filter(|result| sent.contains(&result.seq)) {
+            let own = || results.iter().filter(|result| sent.contains(&result.seq));
+            let taken = |outcome: &PushOutcome| settled(outcome, 0, now) == Settled::Acked;
+            let acked = own().filter(|result| taken(&result.outcome)).map(|result| result.seq);
+            each(tx, batch.profile, acked, "UPDATE outbox SET state = 'acked', last_error = NULL").await?;
+            for result in own().filter(|result| !taken(&result.outcome)) {
                 settle_one(tx, batch.profile, result, now).await?;
             }
         }
@@ -127,16 +145,21 @@ async fn settle_one(
     now: TimeMs,
 ) -> Result<(), EngineError> {
     let (profile, seq) = (profile.to_string(), signed(result.seq));
-    match &result.outcome {
-        PushOutcome::Applied | PushOutcome::Duplicate | PushOutcome::Superseded => {
+    let attempts: u32 = sqlx::query_scalar("SELECT attempts FROM outbox WHERE profile_id = ?1 AND seq = ?2")
+        .bind(&profile)
+        .bind(seq)
+        .fetch_optional(&mut *tx)
+        .await?
+        .unwrap_or_default();
+    match settled(&result.outcome, attempts, now) {
+        Settled::Acked => {
             sqlx::query("UPDATE outbox SET state = 'acked', last_error = NULL WHERE profile_id = ?1 AND seq = ?2")
                 .bind(profile)
                 .bind(seq)
                 .execute(tx)
                 .await?;
         }
-        PushOutcome::Rejected { code, detail } => {
-            let detail: String = detail.chars().take(500).collect();
+        Settled::Refused { code, detail } => {
             sqlx::query(
                 "UPDATE outbox SET state = 'refused', rejected = ?3, rejected_detail = ?4
                  WHERE profile_id = ?1 AND seq = ?2",
@@ -148,18 +171,17 @@ async fn settle_one(
             .execute(tx)
             .await?;
         }
-        PushOutcome::Retry { after_ms } => {
-            let until = now.plus_ms(signed((*after_ms).min(24 * 60 * 60 * 1_000)));
+        Settled::Again { until, given_up } => {
             sqlx::query(
                 "UPDATE outbox SET attempts = attempts + 1, not_before = ?3, last_error = ?4,
-                     state = CASE WHEN attempts + 1 >= ?5 THEN 'refused' ELSE state END
+                     state = CASE WHEN ?5 THEN 'refused' ELSE state END
                  WHERE profile_id = ?1 AND seq = ?2",
             )
             .bind(profile)
             .bind(seq)
             .bind(until.as_ms())
             .bind(ErrorCode::ServiceFailed.as_str())
-            .bind(MAX_ATTEMPTS)
+            .bind(given_up)
             .execute(tx)
             .await?;
         }

@@ -6,6 +6,7 @@
 
 mod batch;
 mod rows;
+pub mod rules;
 pub mod view;
 
 use std::{collections::BTreeMap, sync::Arc};

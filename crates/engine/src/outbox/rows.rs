@@ -14,15 +14,13 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{
     Count,
+    rules::{FAR_AHEAD_MS, coalesced, stamp_time},
     view::{OutboxEntryView, OutboxState},
 };
 use crate::{
     EngineError,
     rows::{json as read_json, parsed, parsed_option, signed, time, unsigned},
 };
-
-/// A last stamp that lies further ahead than this is a date that was wrong, and not a clock put right by a moment.
-const FAR_AHEAD_MS: i64 = 10 * 60 * 1_000;
 
 /// See [`super::Outbox::enqueue`].
 pub(super) async fn enqueue(
@@ -31,24 +29,23 @@ pub(super) async fn enqueue(
     op: &Op,
     now: TimeMs,
 ) -> Result<Stamp, EngineError> {
-    // The first statement of the allotment writes, so two allotments can't read the same number; and the time given out
-    // never lies before the last one. But a device that had a wrong date once must not give it to all it ever writes: when
-    // nothing of that date waits any more, the right one counts again.
+    // The first statement of the allotment writes, so two allotments can't read the same number.
     let row = sqlx::query(
-        "UPDATE profiles SET last_stamp_at = CASE
-             WHEN last_stamp_at > ?2 + ?3 AND NOT EXISTS (
-                 SELECT 1 FROM outbox o WHERE o.profile_id = ?1 AND o.state <> 'acked' AND o.at > ?2 + ?3) THEN ?2
-             ELSE max(last_stamp_at, ?2) END
-         WHERE id = ?1 RETURNING device_id, next_seq, last_stamp_at",
+        "UPDATE profiles SET next_seq = next_seq WHERE id = ?1 RETURNING device_id, next_seq, last_stamp_at,
+             EXISTS (SELECT 1 FROM outbox o WHERE o.profile_id = ?1 AND o.state <> 'acked' AND o.at > ?2) AS far_ahead",
     )
     .bind(profile.to_string())
-    .bind(now.as_ms())
-    .bind(FAR_AHEAD_MS)
+    .bind(now.plus_ms(FAR_AHEAD_MS).as_ms())
     .fetch_optional(&mut *tx)
     .await?
     .ok_or(EngineError::NotFound("profile"))?;
     let device_id: DeviceId = parsed(&row, "device_id")?;
-    let at = time(&row, "last_stamp_at")?;
+    let at = stamp_time(time(&row, "last_stamp_at")?, now, row.try_get("far_ahead")?);
+    sqlx::query("UPDATE profiles SET last_stamp_at = ?2 WHERE id = ?1")
+        .bind(profile.to_string())
+        .bind(at.as_ms())
+        .execute(&mut *tx)
+        .await?;
     if let Op::Position(lesson, reached) = op
         && let Some(seq) = coalesce(tx, profile, *lesson, *reached, at).await?
     {
@@ -104,8 +101,6 @@ pub(super) async fn enqueue(
 }
 
 /// Puts a place into the entry of the same lesson and attempt that waits and never left this device; gives its number.
-///
-/// The percentage of the two is joined, not replaced: going back in a recording does not undo what was heard.
 async fn coalesce(
     tx: &mut SqliteConnection,
     profile: ProfileId,
@@ -123,12 +118,8 @@ async fn coalesce(
     .fetch_all(&mut *tx)
     .await?;
     for row in &rows {
-        let before: PositionReached = read_json(row, "payload")?;
-        if before.attempt != reached.attempt {
-            continue;
-        }
+        let Some(joined) = coalesced(read_json(row, "payload")?, reached) else { continue };
         let seq = unsigned(row, "seq")?;
-        let joined = PositionReached { percent: before.percent.max(reached.percent), ..reached };
         let payload = serde_json::to_string(&joined)?;
         for sql in [
             "UPDATE outbox SET at = ?3, payload = ?4 WHERE profile_id = ?1 AND seq = ?2",

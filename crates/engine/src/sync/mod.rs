@@ -4,7 +4,7 @@
 //! while another one learns.
 
 mod driver;
-mod planner;
+pub mod planner;
 mod records;
 pub mod view;
 

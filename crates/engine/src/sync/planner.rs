@@ -1,4 +1,5 @@
 //! When to send and fetch, and what follows an answer. Pure: events in, effects out; time and chance are arguments.
+//! Public, so that the simulation plays this very planner.
 //!
 //! A run pushes until nothing is left that may go, then pulls the learner's own rows, then – where that was asked for –
 //! what changed in the catalogue. One run at a time. What goes wrong is judged by the table in protocol.md ("Outbox: what
@@ -24,7 +25,7 @@ const HOLD_BACK_MS: i64 = 60 * 60 * 1_000;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub enum Event {
     /// The app started or somebody signed in.
     Started,
     /// The network changed.
@@ -45,7 +46,7 @@ pub(super) enum Event {
 
 /// How a push ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub enum Pushed {
     /// Nothing may go now; the next may in so many milliseconds.
     Nothing {
         /// None: nothing waits.
@@ -64,16 +65,16 @@ pub(super) enum Pushed {
 
 /// A page that was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Page {
+pub struct Page {
     /// Another one follows.
-    pub(super) has_more: bool,
+    pub has_more: bool,
     /// The courses in sight may have changed.
-    pub(super) enrolments_changed: bool,
+    pub enrolments_changed: bool,
 }
 
 /// Why a request had no use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub enum Failure {
     /// No network, name, TLS, answer in time; a portal.
     Unreachable(ErrorCode),
     /// 408, 425, 429, 5xx, and whatever else isn't named here.
@@ -97,7 +98,7 @@ pub(super) enum Failure {
 
 /// What is to be done. After `Push`, `PullRecords` and `PullUnits` the driver reports back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Send at most so many ops.
     Push {
         /// How many.
@@ -135,7 +136,7 @@ enum Phase {
 
 /// The planner of one learner.
 #[derive(Debug, Clone)]
-pub(super) struct Planner {
+pub struct Planner {
     phase: Phase,
     network: NetworkState,
     stopped: Option<ErrorCode>,
@@ -175,23 +176,23 @@ impl Default for Planner {
 
 impl Planner {
     /// When time alone makes something happen. None: only another event does.
-    pub(super) fn wakes_at(&self) -> Option<i64> {
+    pub fn wakes_at(&self) -> Option<i64> {
         let runs = self.phase == Phase::Idle && self.stopped.is_none() && self.network == NetworkState::Online;
         self.due.filter(|_| runs).map(|due| due.max(self.rest_until))
     }
 
     /// Whether a run is under way.
-    pub(super) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.phase != Phase::Idle
     }
 
     /// Whether it waits because something went wrong.
-    pub(super) const fn is_resting(&self) -> bool {
+    pub const fn is_resting(&self) -> bool {
         self.failures > 0
     }
 
     /// Takes an event in. `random` is in `0.0..1.0`.
-    pub(super) fn step(&mut self, event: Event, now: i64, random: f64) -> Vec<Effect> {
+    pub fn step(&mut self, event: Event, now: i64, random: f64) -> Vec<Effect> {
         match event {
             Event::Started => {
                 self.stopped = None;
