@@ -8,6 +8,7 @@
 //! The rooms: `rules` decide without I/O (which range next, what a response means, when to try again), `client` asks
 //! servers, `disk` writes pieces and makes them durable before it tells the [`Journal`], and `run` drives them. Courses, SQL and Tauri are unknown here: addresses come from [`Sources`].
 
+mod broker;
 mod client;
 mod clock;
 mod control;
@@ -20,6 +21,7 @@ mod rules;
 mod run;
 mod sources;
 
+pub use broker::{Broker, MOST_PER_SIGN, Signed, Signer};
 pub use client::{ClientError, Http2, HttpClient, HttpOptions, Proxy};
 pub use clock::{Clock, SystemClock};
 pub use control::{Control, Progress, State, WaitCause};

@@ -85,6 +85,18 @@ pub trait Sources: Send + Sync {
     /// The sources of a blob, best first. Called at the start of a fetch and each time all held sources are used up;
     /// an empty list means [`SourceError::Gone`].
     async fn resolve(&self, blob: BlobHash, reason: ResolveReason) -> Result<Vec<Source>, SourceError>;
+
+    /// As [`resolve`](Self::resolve), for someone who says what he had: `held` is what the last call gave him. Where that
+    /// has been replaced meanwhile he gets the newer addresses without anybody being asked.
+    async fn renew(
+        &self,
+        blob: BlobHash,
+        reason: ResolveReason,
+        held: &[Source],
+    ) -> Result<Vec<Source>, SourceError> {
+        let _ = held;
+        self.resolve(blob, reason).await
+    }
 }
 
 /// Addresses that never change.
