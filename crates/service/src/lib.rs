@@ -13,7 +13,7 @@ pub mod config;
 pub mod objects;
 pub mod publish;
 mod routes;
-mod rules;
+pub mod rules;
 mod secrets;
 mod serving;
 mod start;

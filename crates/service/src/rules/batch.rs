@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 /// From this difference on the device's clock counts as wrong.
 const CLOCK_TOLERANCE_MS: i64 = 2 * MINUTE_MS;
 /// How far after the end of an enrolment an op may lie: no more than a clock may be off without being corrected.
-pub(crate) const OP_TIME_TOLERANCE_MS: i64 = CLOCK_TOLERANCE_MS;
+pub const OP_TIME_TOLERANCE_MS: i64 = CLOCK_TOLERANCE_MS;
 /// The wire's numbers end where a double stops being exact.
 const MAX_WIRE_NUMBER: u64 = 1 << 53;
 /// No kind or id is longer.
@@ -40,9 +40,11 @@ pub struct IncomingOp {
 
 /// Why a whole request can't be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BatchError {
+pub enum BatchError {
+    /// The envelope can't be read.
     #[error("the batch can't be read: {0}")]
     Malformed(String),
+    /// So many ops at once.
     #[error("{0} ops are more than {MAX_BATCH_OPS}")]
     TooMany(usize),
 }
@@ -62,7 +64,7 @@ struct Numbered {
 }
 
 /// Reads a request's body.
-pub(crate) fn read_batch(body: &[u8], now: TimeMs) -> Result<(DeviceId, Vec<IncomingOp>), BatchError> {
+pub fn read_batch(body: &[u8], now: TimeMs) -> Result<(DeviceId, Vec<IncomingOp>), BatchError> {
     let malformed = |error: serde_json::Error| BatchError::Malformed(error.to_string().chars().take(200).collect());
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(malformed)?;
     if envelope.ops.len() > MAX_BATCH_OPS {
@@ -184,19 +186,19 @@ fn hash_value(hasher: &mut blake3::Hasher, value: &Value) {
 
 /// What the store knows that bears on one op.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct KnownToOp {
+pub struct KnownToOp {
     /// The lesson it speaks of, withdrawn ones included: work done before a withdrawal counts.
-    pub(crate) lesson: Option<LessonFacts>,
+    pub lesson: Option<LessonFacts>,
     /// For a download: whether the unit is known.
-    pub(crate) unit: bool,
+    pub unit: bool,
     /// Whether the learner was enrolled at the op's time, or the course is open.
-    pub(crate) enrolled: bool,
+    pub enrolled: bool,
     /// Whether its entity is somebody else's, or a session is about another lesson.
-    pub(crate) foreign: bool,
+    pub foreign: bool,
 }
 
 /// Whether an op is right in itself.
-pub(crate) fn admit(op: &Op, known: KnownToOp) -> Result<(), Rejection> {
+pub fn admit(op: &Op, known: KnownToOp) -> Result<(), Rejection> {
     if known.foreign {
         return Err(Rejection::new(RejectCode::WrongState, "belongs to something else"));
     }

@@ -14,11 +14,13 @@ const MAX_CURSOR_BYTES: usize = 64 * 1024;
 /// How far a reader has come. Opaque on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     #[serde(rename = "e")]
-    pub(crate) epoch: String,
+    /// The incarnation.
+    pub epoch: String,
     #[serde(rename = "s")]
-    pub(crate) scopes: BTreeMap<String, i64>,
+    /// The counter reached, by scope.
+    pub scopes: BTreeMap<String, i64>,
 }
 
 /// The scope of what belongs to one course.
@@ -27,22 +29,25 @@ pub(crate) fn course_scope(course: CourseId) -> String {
 }
 
 /// The scope of what belongs to one learner.
-pub(crate) fn user_scope(learner: LearnerId) -> String {
+#[must_use]
+pub fn user_scope(learner: LearnerId) -> String {
     format!("user:{learner}")
 }
 
 impl Cursor {
     /// Before everything.
-    pub(crate) fn start(epoch: &str) -> Self {
+    #[must_use]
+    pub fn start(epoch: &str) -> Self {
         Self { epoch: epoch.to_owned(), scopes: BTreeMap::new() }
     }
 
-    pub(crate) fn encode(&self) -> Result<String, StoreError> {
+    /// As it travels.
+    pub fn encode(&self) -> Result<String, StoreError> {
         Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).map_err(|_| StoreError::MalformedCursor)?))
     }
 
     /// Reads a cursor given to this learner by this incarnation of the database.
-    pub(crate) fn decode(text: &str, epoch: &str, learner: LearnerId) -> Result<Self, StoreError> {
+    pub fn decode(text: &str, epoch: &str, learner: LearnerId) -> Result<Self, StoreError> {
         if text.len() > MAX_CURSOR_BYTES {
             return Err(StoreError::MalformedCursor);
         }

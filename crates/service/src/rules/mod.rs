@@ -1,4 +1,5 @@
 //! What is allowed, and what a write amounts to. No I/O, no clock: everything is an argument.
+//! Public, so that the simulation of sync plays these very rules.
 
 mod access;
 mod batch;
@@ -6,6 +7,6 @@ mod cursor;
 
 pub use access::Denial;
 pub(crate) use access::{EnrolmentFacts, may_open};
-pub use batch::IncomingOp;
-pub(crate) use batch::{BatchError, KnownToOp, OP_TIME_TOLERANCE_MS, admit, read_batch};
-pub(crate) use cursor::{Cursor, course_scope, user_scope};
+pub use batch::{BatchError, IncomingOp, KnownToOp, OP_TIME_TOLERANCE_MS, admit, read_batch};
+pub(crate) use cursor::course_scope;
+pub use cursor::{Cursor, user_scope};
