@@ -1,30 +1,56 @@
-//! A relay between app and service: a network one can slow down, cut, and switch off.
+//! A relay between app and service: a network one can make slow, long, stormy, and switch off.
 //!
 //! It forwards bytes unchanged in both directions and takes note of what was asked and how many bytes of each answer went
 //! through, because "nothing verified was fetched twice" is a claim about the wire, not about anybody's log. The app only
 //! knows the relay's address; what happens at the relay is to it what happens to the service.
+//!
+//! A round trip is made of two delay lines (`wire`), the rate is that of one link shared by all connections, and what goes
+//! wrong by itself ([`Weather`]) follows a seed: two programs sent through the same weather meet the same outages at the
+//! same moments after their first connection.
+
+mod passed;
+mod weather;
+mod wire;
 
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
     task::JoinHandle,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that are forwarded at once while a rate is set; small, so that a kill hits close to the rate.
-const SLOW_CHUNK: usize = 4 * 1024;
-/// Longest request head that is understood; longer ones are forwarded all the same.
-const LONGEST_HEAD: usize = 64 * 1024;
+pub use passed::Passed;
+pub use weather::{Fate, Outage, OutageKind, Outages, Weather};
+use wire::Link;
+
+const BACKLOG: u32 = 1024;
+/// How soon a port that is still taken is tried again after an outage.
+const BIND_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+/// How the network is; the default is a perfect one.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// From the app to the service and back. A new connection costs one before its first byte, as it would without us.
+    pub round_trip: Duration,
+    /// Bytes per second towards the app, over all connections.
+    pub rate: Option<u64>,
+    /// What goes wrong by itself.
+    pub weather: Option<Weather>,
+    /// Bytes the system may hold for the app between the relay and it; small, when what the app never read should not
+    /// count as handed on.
+    pub socket_buffer: Option<u32>,
+}
 
 /// A running relay; it ends with this value.
 #[derive(Debug)]
@@ -34,44 +60,72 @@ pub struct Relay {
     listening: Option<JoinHandle<()>>,
 }
 
-/// One HTTP/1.1 request that went through, and how much of its answer did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passed {
-    /// `GET`, …
-    pub method: String,
-    /// Path and query.
-    pub target: String,
-    /// The `Range` header.
-    pub range: Option<String>,
-    /// Bytes of the answer's body that were handed on.
-    pub body_bytes: u64,
+/// What has happened at a relay so far, beside the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Connections taken.
+    pub connections: u64,
+    /// Those that are open now.
+    pub open: u64,
+    /// Those that the weather ended.
+    pub lost: u64,
+    /// Bytes handed to the app, whatever they were.
+    pub to_app_bytes: u64,
 }
 
 #[derive(Debug)]
 struct State {
     target: SocketAddr,
+    round_trip: Duration,
+    socket_buffer: Option<u32>,
+    weather: Option<Weather>,
     /// Bytes per second towards the app, over all connections.
     rate: Mutex<Option<u64>>,
-    /// Held while a slow chunk is on its way, so that the rate is that of the whole link.
-    link: tokio::sync::Mutex<()>,
+    link: Link,
     /// Cancelled to cut every connection there is.
     cut: Mutex<CancellationToken>,
     passed: Mutex<Vec<Passed>>,
+    /// Nothing passes while this is true.
+    frozen: watch::Sender<bool>,
+    /// Nobody listens while this is true.
+    shut: watch::Sender<bool>,
+    has_begun: AtomicBool,
+    outages: Mutex<Vec<Outage>>,
+    connections: AtomicU64,
+    open: AtomicU64,
+    lost: AtomicU64,
+    to_app_bytes: AtomicU64,
 }
 
 impl Relay {
     /// Listens on a free port of the loopback and forwards to `target`.
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
+        Self::through(target, Network::default()).await
+    }
+
+    /// As [`start`](Self::start), through a network that is not perfect.
+    pub async fn through(target: SocketAddr, network: Network) -> io::Result<Self> {
         let state = Arc::new(State {
             target,
-            rate: Mutex::new(None),
-            link: tokio::sync::Mutex::new(()),
-            cut: Mutex::new(CancellationToken::new()),
-            passed: Mutex::new(Vec::new()),
+            round_trip: network.round_trip,
+            socket_buffer: network.socket_buffer,
+            weather: network.weather,
+            rate: Mutex::new(network.rate),
+            link: Link::default(),
+            cut: Mutex::default(),
+            passed: Mutex::default(),
+            frozen: watch::Sender::new(false),
+            shut: watch::Sender::new(false),
+            has_begun: AtomicBool::new(false),
+            outages: Mutex::default(),
+            connections: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            to_app_bytes: AtomicU64::new(0),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), network.socket_buffer)?;
         let address = listener.local_addr()?;
-        let listening = Some(tokio::spawn(accept(listener, Arc::clone(&state))));
+        let listening = Some(tokio::spawn(listen(listener, address, Arc::clone(&state))));
         Ok(Self { address, state, listening })
     }
 
@@ -88,7 +142,7 @@ impl Relay {
 
     /// Cuts every connection there is; new ones are taken.
     pub fn cut(&self) {
-        std::mem::take(&mut *lock(&self.state.cut)).cancel();
+        self.state.cut();
     }
 
     /// Cuts every connection and refuses new ones, as when the service is down.
@@ -104,8 +158,8 @@ impl Relay {
     /// Listens again, on the same port.
     pub async fn come_back(&mut self) -> io::Result<()> {
         if self.listening.is_none() {
-            let listener = TcpListener::bind(self.address).await?;
-            self.listening = Some(tokio::spawn(accept(listener, Arc::clone(&self.state))));
+            let listener = bind(self.address, self.state.socket_buffer)?;
+            self.listening = Some(tokio::spawn(listen(listener, self.address, Arc::clone(&self.state))));
         }
         Ok(())
     }
@@ -121,6 +175,23 @@ impl Relay {
     pub fn bytes_of(&self, select: impl Fn(&Passed) -> bool) -> u64 {
         lock(&self.state.passed).iter().filter(|passed| select(passed)).map(|passed| passed.body_bytes).sum()
     }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        Tally {
+            connections: self.state.connections.load(Ordering::Relaxed),
+            open: self.state.open.load(Ordering::Relaxed),
+            lost: self.state.lost.load(Ordering::Relaxed),
+            to_app_bytes: self.state.to_app_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The outages that have begun so far; their times count from the first connection.
+    #[must_use]
+    pub fn outages(&self) -> Vec<Outage> {
+        lock(&self.state.outages).clone()
+    }
 }
 
 impl Drop for Relay {
@@ -132,121 +203,102 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
-    while let Ok((app, _)) = listener.accept().await {
-        let cut = lock(&state.cut).clone();
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            // A service that isn't there closes the connection at once, like a real one would refuse it.
-            let Ok(service) = TcpStream::connect(state.target).await else { return };
-            let _ = (app.set_nodelay(true), service.set_nodelay(true));
-            let (from_app, to_app) = app.into_split();
-            let (from_service, to_service) = service.into_split();
-            let current = Current::default();
-            tokio::select! {
-                () = cut.cancelled() => {}
-                _ = async {
-                    tokio::join!(
-                        requests(from_app, to_service, &state, &current),
-                        answers(from_service, to_app, &state, &current),
-                    )
-                } => {}
-            }
-        });
+impl State {
+    fn begin(&self, outage: OutageKind) {
+        self.shut.send_replace(outage == OutageKind::Refused);
+        self.frozen.send_replace(outage != OutageKind::Refused);
+        if outage != OutageKind::Silent {
+            self.cut();
+        }
+    }
+
+    fn end_outage(&self) {
+        self.frozen.send_replace(false);
+        self.shut.send_replace(false);
+    }
+
+    fn cut(&self) {
+        std::mem::take(&mut *lock(&self.cut)).cancel();
     }
 }
 
-/// Which request of the connection is being answered, and how much of the end of the answer's head has been seen.
-#[derive(Debug, Default)]
-struct Current(Mutex<(Option<usize>, HeadEnd)>);
+fn bind(address: SocketAddr, send_buffer: Option<u32>) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections of before an outage linger; on Windows the option would mean something else.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    if let Some(bytes) = send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, current: &Current) -> io::Result<()> {
-    let mut buffer = vec![0; 16 * 1024];
-    let mut head = Vec::new();
+async fn listen(first: TcpListener, address: SocketAddr, state: Arc<State>) {
+    let mut shut = state.shut.subscribe();
+    let mut listener = Some(first);
     loop {
-        let count = from.read(&mut buffer).await?;
-        let bytes = buffer.get(..count).unwrap_or_default();
-        if bytes.is_empty() {
-            return to.shutdown().await;
-        }
-        for byte in bytes {
-            head.push(*byte);
-            if head.ends_with(b"\r\n\r\n") || head.len() > LONGEST_HEAD {
-                if let Some(request) = read_head(&head) {
-                    let mut passed = lock(&state.passed);
-                    passed.push(request);
-                    *lock(&current.0) = (Some(passed.len() - 1), HeadEnd::default());
-                }
-                head.clear();
+        if *shut.borrow_and_update() {
+            listener = None;
+            if shut.changed().await.is_err() {
+                return;
             }
+            continue;
         }
-        to.write_all(bytes).await?;
-    }
-}
-
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, current: &Current) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let rate = *lock(&state.rate);
-        let window = if rate.is_some() { SLOW_CHUNK } else { buffer.len() };
-        let count = from.read(buffer.get_mut(..window).unwrap_or_default()).await?;
-        let bytes = buffer.get(..count).unwrap_or_default();
-        if bytes.is_empty() {
-            return to.shutdown().await;
-        }
-        if let Some(rate) = rate {
-            let _link = state.link.lock().await;
-            tokio::time::sleep(Duration::from_secs_f64(bytes.len() as f64 / rate.max(1) as f64)).await;
-        }
-        to.write_all(bytes).await?;
-        let mut passed = lock(&state.passed);
-        let (request, head) = &mut *lock(&current.0);
-        let body = bytes.iter().filter(|byte| head.is_body(**byte)).count() as u64;
-        if let Some(passed) = request.and_then(|request| passed.get_mut(request)) {
-            passed.body_bytes += body;
-        }
-    }
-}
-
-/// Finds the empty line at the end of a head.
-#[derive(Debug, Default)]
-struct HeadEnd {
-    matched: usize,
-}
-
-impl HeadEnd {
-    /// Takes the next byte of an answer; whether it belongs to the body.
-    fn is_body(&mut self, byte: u8) -> bool {
-        const END: &[u8] = b"\r\n\r\n";
-        if self.matched == END.len() {
-            return true;
-        }
-        self.matched = match END.get(self.matched) {
-            Some(expected) if *expected == byte => self.matched + 1,
-            _ => usize::from(byte == b'\r'),
+        let Some(open) = &listener else {
+            match bind(address, state.socket_buffer) {
+                Ok(bound) => listener = Some(bound),
+                Err(_) => tokio::time::sleep(BIND_AGAIN_AFTER).await,
+            }
+            continue;
         };
-        false
+        tokio::select! {
+            accepted = open.accept() => {
+                if let Ok((app, _)) = accepted {
+                    take(app, &state);
+                }
+            }
+            _ = shut.changed() => {}
+        }
     }
 }
 
-/// Reads a request's head; what comes before it is the body of the request before.
-fn read_head(bytes: &[u8]) -> Option<Passed> {
-    const METHODS: [&str; 6] = ["GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE "];
-    let text = String::from_utf8_lossy(bytes);
-    let start = METHODS.iter().filter_map(|method| text.find(method)).min()?;
-    let mut lines = text.get(start..)?.split("\r\n");
-    let mut words = lines.next()?.split(' ');
-    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-    let range = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("range").then(|| value.trim().to_owned())
+/// Takes one connection; the first one starts the weather.
+fn take(app: TcpStream, state: &Arc<State>) {
+    if let Some(weather) = state.weather.clone()
+        && !state.has_begun.swap(true, Ordering::Relaxed)
+    {
+        tokio::spawn(blow(weather, Arc::clone(state)));
+    }
+    let number = state.connections.fetch_add(1, Ordering::Relaxed);
+    let fate = state.weather.as_ref().map_or(Fate::Spared, |weather| weather.fate(number));
+    let cut = lock(&state.cut).clone();
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        state.open.fetch_add(1, Ordering::Relaxed);
+        let opened = Instant::now();
+        wire::join(app, opened, fate, &cut, &state).await;
+        state.open.fetch_sub(1, Ordering::Relaxed);
     });
-    version.starts_with("HTTP/1").then(|| Passed {
-        method: method.to_owned(),
-        target: target.to_owned(),
-        range,
-        body_bytes: 0,
-    })
+}
+
+/// Lets one outage after the other happen; ends with the relay's state, which nobody else holds then.
+async fn blow(weather: Weather, state: Arc<State>) {
+    let began = Instant::now();
+    let state = {
+        let weak = Arc::downgrade(&state);
+        drop(state);
+        weak
+    };
+    for outage in weather.outages() {
+        tokio::time::sleep_until(began + outage.at).await;
+        let Some(state) = state.upgrade() else { return };
+        lock(&state.outages).push(outage);
+        state.begin(outage.kind);
+        tokio::time::sleep_until(began + outage.at + outage.length).await;
+        state.end_outage();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
