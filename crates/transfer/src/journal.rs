@@ -20,6 +20,11 @@ impl JournalError {
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(cause.into())
     }
+
+    /// The same for another blob of the same call.
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.to_string().into())
+    }
 }
 
 /// What is verified and durable of one blob.
