@@ -44,6 +44,18 @@ pub enum WaitCause {
     Addresses,
 }
 
+/// How soon a blob is needed: who gets a place at a busy host first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Urgency {
+    /// It is being played.
+    Playing,
+    /// Somebody asked for it.
+    #[default]
+    Asked,
+    /// Nobody waits for it.
+    Refresh,
+}
+
 /// How far a fetch has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
