@@ -1,5 +1,6 @@
 //! Test only: hostile servers, clocks and content that the tests of the other rooms share.
 
+pub mod hostile;
 pub mod http_origin;
 pub mod processes;
 pub mod relay;

@@ -45,6 +45,8 @@ pub enum Act {
     Compressed,
     /// Answers well in chunks; with a number, closes after so many bytes without the last chunk.
     Chunked(Option<u64>),
+    /// Answers well in chunks and closes in the middle of one, after so many bytes.
+    ChunkCutAfter(u64),
     /// Answers without any length and closes at the end; with a number, already after so many bytes.
     UntilClose(Option<u64>),
     /// Claims this text as Content-Length (and, in Content-Range, as size).

@@ -30,6 +30,8 @@ pub(super) enum Part {
     Drip(u64, u64, u64),
     /// Bytes that aren't the blob's.
     Text(Bytes),
+    /// The beginning of a chunk that announces more than follows.
+    HalfChunk,
     /// From here on no new request is taken on this connection (HTTP/2: GOAWAY).
     GoAway,
 }
@@ -116,6 +118,11 @@ pub(super) fn answer(act: &Act, content: &Content, range: Range) -> Option<Answe
                 Some(length) => answer.cut(*length, End::Cut),
                 None => answer,
             }
+        }
+        Act::ChunkCutAfter(length) => {
+            let mut answer = answer(&Act::Chunked(Some(*length)), content, range)?;
+            answer.body.push(Part::HalfChunk);
+            answer
         }
         Act::UntilClose(cut) => {
             let answer = well.without("Content-Length").with("Connection", "close");

@@ -137,6 +137,7 @@ impl Talk<'_> {
                     }
                 }
                 Part::Text(text) => self.bytes(text, None).await?,
+                Part::HalfChunk => self.wire.write_all(b"4000\r\nnot so many").await?,
                 Part::GoAway => {}
             }
         }

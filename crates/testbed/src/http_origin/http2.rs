@@ -191,6 +191,7 @@ impl Talk {
                 }
             }
             Part::Text(text) => self.bytes(text, None, stream).await?,
+            Part::HalfChunk => {}
             Part::GoAway => {
                 sleep(FLUSH).await;
                 self.order(Order::Leave);
