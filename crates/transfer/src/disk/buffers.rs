@@ -45,7 +45,7 @@ impl fmt::Debug for Pool {
 impl Buffers {
     /// At most so many bytes at once; room for two pieces at least, so that one is filled while another is written.
     pub(crate) fn new(bytes: usize) -> Self {
-        let units = bytes.max(2 * FULL_BYTES).min(1 << 30) / UNIT_BYTES;
+        let units = bytes.clamp(2 * FULL_BYTES, 1 << 30) / UNIT_BYTES;
         Self(Arc::new(Pool { room: Arc::new(Semaphore::new(units)), units, spare: Mutex::default() }))
     }
 

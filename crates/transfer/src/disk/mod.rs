@@ -13,6 +13,8 @@ mod ledger;
 mod leftovers;
 mod part;
 pub(crate) mod part_file;
+#[cfg(test)]
+mod spy;
 mod syncer;
 mod system;
 pub(crate) mod writer;

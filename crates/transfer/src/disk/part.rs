@@ -209,6 +209,11 @@ impl Part {
         self.0.place().failure(error)
     }
 
+    #[cfg(test)]
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.0.record
+    }
+
     async fn look(&self, claimed: &PieceSet, before: u64) -> Result<Vec<u64>, FetchError> {
         // Nobody sends the one piece of an empty blob: it is always there.
         if before == 0 && self.0.manifest.size() > 0 {
