@@ -88,12 +88,7 @@ pub trait Sources: Send + Sync {
 
     /// As [`resolve`](Self::resolve), for someone who says what he had: `held` is what the last call gave him. Where that
     /// has been replaced meanwhile he gets the newer addresses without anybody being asked.
-    async fn renew(
-        &self,
-        blob: BlobHash,
-        reason: ResolveReason,
-        held: &[Source],
-    ) -> Result<Vec<Source>, SourceError> {
+    async fn renew(&self, blob: BlobHash, reason: ResolveReason, held: &[Source]) -> Result<Vec<Source>, SourceError> {
         let _ = held;
         self.resolve(blob, reason).await
     }

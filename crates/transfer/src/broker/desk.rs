@@ -301,11 +301,14 @@ impl<W: Waiter> Desk<W> {
 
     /// Remembers that this blob will be asked for.
     pub(super) fn want(&mut self, blob: BlobHash) {
+        if self.wishes.len() >= MOST_WISHED {
+            return;
+        }
         if self.wished.len() >= MOST_WISHED {
             let wishes = &self.wishes;
             self.wished.retain(|blob| wishes.contains(blob));
         }
-        if self.wished.len() < MOST_WISHED && self.wishes.insert(blob) {
+        if self.wishes.insert(blob) {
             self.wished.push_back(blob);
         }
     }
