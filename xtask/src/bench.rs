@@ -50,6 +50,9 @@ pub(crate) struct Options {
     /// Seconds to spend, over all runs, on waiting until nobody else uses the machine
     #[arg(long, default_value_t = 0)]
     wait_for_quiet: u64,
+    /// Take the programs as they were built last
+    #[arg(long)]
+    no_build: bool,
     /// Print the tables as they stand in docs/BENCHMARKS.md
     #[arg(long)]
     markdown: bool,
@@ -81,7 +84,7 @@ enum Case {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = places::scratch("bench");
     let result = match options.subject {
-        Subject::Transfer => transfer(options, Ground::prepare(&folder, options.mib)?),
+        Subject::Transfer => transfer(options, Ground::prepare(&folder, options.mib, !options.no_build)?),
     };
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("can't remove {}", folder.display()))?;

@@ -26,8 +26,8 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Builds the programs and makes the folder anew.
-    pub(super) fn prepare(folder: &Path, mib: u64) -> Result<Self> {
+    /// Builds the programs, unless they are to be taken as they are, and makes the folder anew.
+    pub(super) fn prepare(folder: &Path, mib: u64, build: bool) -> Result<Self> {
         for (tool, package) in [("curl", "curl"), ("aria2c", "aria2")] {
             if !exists(tool) {
                 bail!("{tool} is not installed: `apt-get install {package}`, or `cargo xtask setup`");
@@ -35,7 +35,9 @@ impl Ground {
         }
         // One build, so that all examples share their dependencies.
         let packages = ["--package", "carrel-transfer", "--package", "carrel-testbed"];
-        program::run(cargo().args(["build", "--release", "--examples"]).args(packages))?;
+        if build {
+            program::run(cargo().args(["build", "--release", "--examples"]).args(packages))?;
+        }
         if folder.exists() {
             std::fs::remove_dir_all(folder).with_context(|| format!("can't remove {}", folder.display()))?;
         }
@@ -87,7 +89,7 @@ impl Ground {
     pub(super) fn origin(&self, of: &Path, tls: bool) -> Result<Server> {
         let mut command = program(release("origin"));
         if tls {
-            command.arg("--tls").arg(self.authority());
+            command.arg("--tls").arg("--ca").arg(self.authority());
         }
         if of.is_dir() {
             command.arg("--folder");

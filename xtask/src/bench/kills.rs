@@ -43,7 +43,7 @@ pub(super) fn run(ground: &Ground, kills: u32, seed: u64, quiet: &mut Quiet) -> 
     let file = ground.large(MIB)?;
     ground.manifest(&file)?;
     let origin = ground.origin(&file, false)?;
-    let rate = [("--rate", BYTES_PER_SECOND.to_string()), ("--socket-buffer", "65536".to_owned())];
+    let rate = [("--rate", BYTES_PER_SECOND.to_string()), ("--socket-buffer", "8192".to_owned())];
     let mut relay = Server::relay(&origin.url, &rate)?;
     let (out, journal) = (ground.path("out.bin"), ground.path("journal"));
     let fetch = ground.fetch(&file, &out, &journal, false, &server::moved(&origin.url, &relay.url))?;

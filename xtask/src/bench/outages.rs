@@ -155,11 +155,11 @@ fn report(passages: &[Passage]) -> Report {
     let ours = passages.iter().filter(|passage| passage.name.starts_with("carrel"));
     let worst = ours.map(|passage| passage.seconds / passage.least).fold(f64::NAN, f64::max);
     let figures = passages.iter().map(|passage| {
-        let mut figures =
-            json!({ "seconds": passage.seconds, "least_seconds": passage.least, "failed": passage.failed });
-        for name in ["connections", "lost", "to_app_bytes", "outages"] {
-            figures[name] = passage.ledger.get(name).cloned().unwrap_or_default();
-        }
+        let figures = json!({
+            "seconds": passage.seconds, "least_seconds": passage.least, "failed": passage.failed,
+            "connections": count(&passage.ledger, "connections"), "lost": count(&passage.ledger, "lost"),
+            "bytes": count(&passage.ledger, "to_app_bytes"), "outages": passage.ledger.get("outages"),
+        });
         (passage.name.clone(), figures)
     });
     Report {
