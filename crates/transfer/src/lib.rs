@@ -26,7 +26,7 @@ pub use broker::{Broker, MOST_PER_SIGN, Signed, Signer};
 pub use client::{ClientError, Http2, HttpClient, HttpOptions, Proxy};
 pub use clock::{Clock, SystemClock};
 pub use control::{Control, Progress, State, Urgency, WaitCause};
-pub use disk::{FileId, FileLayer, OpenFile, SystemFiles};
+pub use disk::{FileId, FileLayer, FileStat, OpenFile, SystemFiles};
 pub use error::{FetchError, Lie};
 pub use fetcher::{FetchRequest, Fetched, Fetcher, FetcherConfig};
 pub use journal::{Checkpoint, FileJournal, Journal, JournalError, NoJournal};

@@ -4,7 +4,7 @@
 //! that records every operation and then loses, tears or reorders whatever was not synced, or fails at a chosen piece.
 //! [`SystemFiles`](crate::SystemFiles) is the real one. All calls block; they are made on threads that may wait.
 
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc, time::SystemTime};
 
 /// Which file of which volume; equal for two ways to the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -13,6 +13,17 @@ pub struct FileId {
     pub volume: u64,
     /// The file on it; 0 where the system doesn't say.
     pub file: u64,
+}
+
+/// What can be seen of a file without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// Which file it is.
+    pub id: FileId,
+    /// Its length in bytes.
+    pub length: u64,
+    /// When somebody last wrote into it, as far as the system says.
+    pub modified: Option<SystemTime>,
 }
 
 /// A place for files.
@@ -35,11 +46,8 @@ pub trait FileLayer: fmt::Debug + Send + Sync {
 
 /// An open file. It stays usable when its name is removed or given to another.
 pub trait OpenFile: fmt::Debug + Send + Sync {
-    /// Which file it is.
-    fn id(&self) -> io::Result<FileId>;
-
-    /// Its length in bytes.
-    fn length(&self) -> io::Result<u64>;
+    /// Which file it is, how long, and when it was written into.
+    fn stat(&self) -> io::Result<FileStat>;
 
     /// Bytes of the medium it occupies, which may be more or less than its length.
     fn allocated_bytes(&self) -> io::Result<u64>;

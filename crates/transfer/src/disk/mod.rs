@@ -13,6 +13,7 @@ mod ledger;
 mod leftovers;
 mod part;
 pub(crate) mod part_file;
+mod room;
 #[cfg(test)]
 mod spy;
 mod syncer;
@@ -23,7 +24,7 @@ mod writers;
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -32,7 +33,7 @@ use carrel_model::pieces::Manifest;
 use crate::{FetchError, Journal};
 
 pub(crate) use buffers::Buffer;
-pub use layer::{FileId, FileLayer, OpenFile};
+pub use layer::{FileId, FileLayer, FileStat, OpenFile};
 pub(crate) use part::{FileState, Judged, Opened, Part};
 pub use system::SystemFiles;
 
@@ -121,6 +122,11 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// Where a file's name lies.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// A panic elsewhere leaves nothing half-done under these locks.

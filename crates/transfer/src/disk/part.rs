@@ -3,11 +3,12 @@
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
+    time::SystemTime,
 };
 
 use carrel_model::pieces::Manifest;
@@ -18,15 +19,13 @@ use crate::{
     disk::{
         Disk, blocking,
         buffers::Buffer,
-        layer::{FileLayer, OpenFile},
-        ledger::{Ledger, Shortage},
+        folder,
+        layer::FileStat,
         leftovers, lock,
-        syncer::{Known, Record, Volume},
+        room::{Place, Promise},
+        syncer::{Known, Record},
     },
 };
-
-/// From here on a file gets its room at once, so that it lies together and can't be surprised by a full disk.
-const BIG_BYTES: u64 = 4 << 20;
 
 /// What has become of a piece handed to [`Part::submit`].
 #[derive(Debug)]
@@ -42,9 +41,9 @@ pub(crate) enum Judged {
 /// What the path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileState {
-    /// The file, at its full length.
+    /// The file, at its full length, and nobody else wrote into it.
     Whole,
-    /// The file, shorter than it should be or cut meanwhile: what was written may be gone.
+    /// The file, but somebody cut it or wrote into it: what was right may not be.
     Cut,
     /// Nothing, or another file.
     Gone,
@@ -70,8 +69,7 @@ struct Shared {
     path: PathBuf,
     record: Arc<Record>,
     promise: Promise,
-    /// Somebody made the file shorter while it was open.
-    was_cut: AtomicBool,
+    hands: Mutex<Hands>,
     submitted: AtomicUsize,
     idle: Notify,
 }
@@ -94,15 +92,16 @@ impl Part {
             let (disk, manifest, path) = opening;
             let opened = Instant::now();
             let file = disk.layer().open(&path)?;
-            let mut before = file.length()?;
+            let mut before = file.stat()?.length;
             if before > manifest.size() {
                 file.set_length(manifest.size())?;
                 before = manifest.size();
             }
-            let volume = disk.volume(file.id()?.volume);
+            let volume = disk.volume(file.stat()?.id.volume);
             let promise = Promise::none(Arc::clone(&volume));
             Place { disk: &disk, manifest: &manifest, path: &path, file: &*file, promise: &promise }.reserve(before)?;
-            Ok(((file, opened), volume, promise, before))
+            let modified = file.stat()?.modified;
+            Ok(((file, opened, modified), volume, promise, before))
         })
         .await?;
         let claimed = claimed(&manifest, &*journal, before).await?;
@@ -122,7 +121,7 @@ impl Part {
             path,
             record,
             promise,
-            was_cut: AtomicBool::new(false),
+            hands: Mutex::new(Hands { modified: file.2, strange: false }),
             submitted: AtomicUsize::new(0),
             idle: Notify::new(),
         }));
@@ -160,7 +159,9 @@ impl Part {
         self.0.record.lost(piece);
     }
 
-    /// Whether the path still leads to this file with all its bytes; somebody may have deleted or cut it meanwhile.
+    /// Whether the path still leads to this file with all its bytes; somebody may have deleted or changed it meanwhile.
+    ///
+    /// A change is told once.
     pub(crate) async fn state(&self) -> Result<FileState, FetchError> {
         let part = Arc::clone(&self.0);
         blocking(move || {
@@ -168,12 +169,14 @@ impl Part {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileState::Gone),
                 other => other?,
             };
-            if there != part.record.file.id()? {
+            let stat = part.record.file.stat()?;
+            if there != stat.id {
                 return Ok(FileState::Gone);
             }
-            let short = part.record.file.length()? != part.manifest.size();
-            let cut = part.was_cut.swap(false, Ordering::AcqRel) || short;
-            Ok(if cut { FileState::Cut } else { FileState::Whole })
+            let mut hands = lock(&part.hands);
+            hands.look(stat);
+            let strange = std::mem::take(&mut hands.strange);
+            Ok(if strange || stat.length != part.manifest.size() { FileState::Cut } else { FileState::Whole })
         })
         .await
     }
@@ -182,8 +185,10 @@ impl Part {
     pub(crate) async fn restore_length(&self) -> Result<(), FetchError> {
         let part = Arc::clone(&self.0);
         blocking(move || {
-            let length = part.record.file.length()?;
-            part.place().reserve(length)
+            let mut hands = lock(&part.hands);
+            part.place().reserve(part.record.file.stat()?.length)?;
+            hands.modified = part.record.file.stat()?.modified;
+            Ok(())
         })
         .await
     }
@@ -232,6 +237,20 @@ impl Part {
     }
 }
 
+/// Whether somebody else had a hand in the file while it was open.
+struct Hands {
+    /// When it was written into by us, the last time.
+    modified: Option<SystemTime>,
+    strange: bool,
+}
+
+impl Hands {
+    fn look(&mut self, stat: FileStat) {
+        self.strange |= stat.modified != self.modified;
+        self.modified = stat.modified;
+    }
+}
+
 /// A submitted piece; when it is gone, however its job ended, nobody waits for it any more.
 struct Landing(Arc<Shared>);
 
@@ -257,12 +276,17 @@ impl Shared {
     fn write(&self, piece: u64, bytes: &[u8]) -> io::Result<()> {
         let (start, length) = self.manifest.piece_range(piece);
         let file = &self.record.file;
-        // A write behind the cut would make the file long again and hide the hole.
-        if self.manifest.piece_count() > 1 && file.length()? < self.manifest.size() {
-            self.was_cut.store(true, Ordering::Release);
-        }
         self.place().may_write(length)?;
-        file.write_at(bytes, start)?;
+        {
+            // Only one writes into a file at a time, which the system sees to anyway.
+            let mut hands = lock(&self.hands);
+            let stat = file.stat()?;
+            hands.look(stat);
+            // A write behind the cut would make the file long again and hide the hole.
+            hands.strange |= self.manifest.piece_count() > 1 && stat.length < self.manifest.size();
+            file.write_at(bytes, start)?;
+            hands.modified = file.stat()?.modified;
+        }
         self.promise.written(length);
         self.record.written(piece, length);
         Ok(())
@@ -272,128 +296,6 @@ impl Shared {
         let Self { disk, manifest, path, promise, record, .. } = self;
         Place { disk, manifest, path, file: &*record.file, promise }
     }
-}
-
-/// Where a file lies, and the room it needs there.
-struct Place<'a> {
-    disk: &'a Disk,
-    manifest: &'a Manifest,
-    path: &'a Path,
-    file: &'a dyn OpenFile,
-    promise: &'a Promise,
-}
-
-impl Place<'_> {
-    /// Makes sure of the room for the whole file, which was `before` bytes long, and gives it its length.
-    fn reserve(&self, before: u64) -> Result<(), FetchError> {
-        let size = self.manifest.size();
-        if size == 0 {
-            return Ok(());
-        }
-        let needed = self.needed_bytes();
-        if let Err(Shortage { needed_bytes, free_bytes }) =
-            self.promise.renew(needed, self.free_bytes(), self.disk.floor_bytes())
-        {
-            return Err(FetchError::DiskFull { needed_bytes, free_bytes });
-        }
-        if size < BIG_BYTES {
-            // Full length from the start shows later whether somebody cut it. One piece gets its length when written.
-            if self.manifest.piece_count() > 1 {
-                self.file.set_length(size)?;
-            }
-            return Ok(());
-        }
-        match self.file.allocate(size) {
-            // Not every file system can reserve; then the promise stands until the bytes are written.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.file.set_length(size)?,
-            Err(error) => {
-                // Gives back what a failed reservation may have taken.
-                self.file.set_length(before.min(size)).ok();
-                self.promise.end();
-                return Err(self.failure(error));
-            }
-            Ok(()) => self.promise.end(),
-        }
-        Ok(())
-    }
-
-    /// Refuses what would go below the floor, in case somebody else filled the disk since the promise.
-    fn may_write(&self, bytes: u64) -> io::Result<()> {
-        if self.promise.is_settled() {
-            return Ok(());
-        }
-        Ledger::may_write(bytes, self.free_bytes(), self.disk.floor_bytes())
-            .map_err(|_| io::ErrorKind::StorageFull.into())
-    }
-
-    fn failure(&self, error: io::Error) -> FetchError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::DiskFull {
-                needed_bytes: self.needed_bytes(),
-                free_bytes: self.free_bytes().saturating_sub(self.disk.floor_bytes()),
-            },
-            _ => FetchError::Io(error),
-        }
-    }
-
-    fn needed_bytes(&self) -> u64 {
-        self.manifest.size().saturating_sub(self.file.allocated_bytes().unwrap_or(0))
-    }
-
-    fn free_bytes(&self) -> u64 {
-        // Unknown is not full: the write will tell.
-        self.disk.layer().free_bytes(folder(self.path)).unwrap_or(u64::MAX)
-    }
-}
-
-/// Room promised to one file and not yet taken; given back when dropped.
-#[derive(Debug)]
-struct Promise {
-    volume: Arc<Volume>,
-    left_bytes: Mutex<u64>,
-}
-
-impl Promise {
-    const fn none(volume: Arc<Volume>) -> Self {
-        Self { volume, left_bytes: Mutex::new(0) }
-    }
-
-    /// Takes the place of what was promised before.
-    fn renew(&self, bytes: u64, free_bytes: u64, floor_bytes: u64) -> Result<(), Shortage> {
-        let mut left = lock(&self.left_bytes);
-        let mut ledger = lock(&self.volume.ledger);
-        ledger.settle(std::mem::take(&mut *left));
-        ledger.promise(bytes, free_bytes, floor_bytes)?;
-        *left = bytes;
-        Ok(())
-    }
-
-    fn written(&self, bytes: u64) {
-        let mut left = lock(&self.left_bytes);
-        let settled = bytes.min(*left);
-        if settled > 0 {
-            *left -= settled;
-            lock(&self.volume.ledger).settle(settled);
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        *lock(&self.left_bytes) == 0
-    }
-
-    fn end(&self) {
-        self.written(u64::MAX);
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// What the journal claims, as far as the file is long enough for it.

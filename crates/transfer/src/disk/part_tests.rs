@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{os::unix::fs::FileExt as _, sync::Arc};
 
 use carrel_model::pieces::ManifestBuilder;
 use tokio::sync::oneshot;
@@ -159,6 +159,34 @@ async fn a_file_deleted_or_replaced_is_gone_and_one_made_shorter_is_cut() {
     assert_eq!(part.state().await.unwrap(), FileState::Gone, "another file has the name now");
     std::fs::remove_file(bench.path()).unwrap();
     assert_eq!(part.state().await.unwrap(), FileState::Gone);
+}
+
+#[tokio::test]
+async fn a_file_somebody_wrote_into_is_to_be_looked_at_again() {
+    let bench = Bench::new(6 * MIB);
+    let part = bench.open().await.unwrap().part;
+    for piece in 0..3 {
+        put(&part, piece, bench.piece(piece)).await;
+    }
+    let mut noticed = false;
+    // The time of a file moves in steps of a few milliseconds.
+    for _ in 0..1_000 {
+        std::fs::File::options().write(true).open(bench.path()).unwrap().write_all_at(b"by hand", 5).unwrap();
+        noticed = part.state().await.unwrap() == FileState::Cut;
+        if noticed {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert!(noticed);
+    assert_eq!(part.state().await.unwrap(), FileState::Whole, "told once");
+    assert_eq!(part.recheck(vec![0, 1]).await.unwrap(), [(0, false), (1, true)]);
+
+    std::fs::File::options().write(true).open(bench.path()).unwrap().set_len(6 * MIB).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    std::fs::File::options().write(true).open(bench.path()).unwrap().write_all_at(b"by hand", 5).unwrap();
+    put(&part, 3, bench.piece(3)).await;
+    assert_eq!(part.state().await.unwrap(), FileState::Cut, "our own write doesn't hide it");
 }
 
 #[tokio::test]

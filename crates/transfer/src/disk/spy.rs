@@ -12,7 +12,7 @@ use carrel_model::BlobHash;
 use crate::{
     Checkpoint, Journal, JournalError, PieceSet,
     disk::{
-        layer::{FileId, FileLayer, OpenFile},
+        layer::{FileId, FileLayer, FileStat, OpenFile},
         lock,
         system::SystemFiles,
     },
@@ -132,12 +132,8 @@ impl FileLayer for SpyFiles {
 }
 
 impl OpenFile for SpyFile {
-    fn id(&self) -> io::Result<FileId> {
-        self.file.id()
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        self.file.length()
+    fn stat(&self) -> io::Result<FileStat> {
+        self.file.stat()
     }
 
     fn allocated_bytes(&self) -> io::Result<u64> {

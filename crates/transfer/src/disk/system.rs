@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::disk::layer::{FileId, FileLayer, OpenFile};
+use crate::disk::layer::{FileId, FileLayer, FileStat, OpenFile};
 
 /// The files of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,12 +45,9 @@ impl FileLayer for SystemFiles {
 struct SystemFile(File);
 
 impl OpenFile for SystemFile {
-    fn id(&self) -> io::Result<FileId> {
-        Ok(native::id(&self.0.metadata()?))
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+    fn stat(&self) -> io::Result<FileStat> {
+        let metadata = self.0.metadata()?;
+        Ok(FileStat { id: native::id(&metadata), length: metadata.len(), modified: metadata.modified().ok() })
     }
 
     fn allocated_bytes(&self) -> io::Result<u64> {
