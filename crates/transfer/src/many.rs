@@ -133,7 +133,12 @@ impl<J: Iterator<Item = Job>> Many<J> {
             let stop = self.ears.stop().err();
             if stop.is_none() {
                 self.fill();
-            } else if let Some(job) = self.small.waiting.pop_front().or_else(|| self.big.waiting.pop_front()) {
+            } else {
+                self.pass_on(Interruption::Stop);
+            }
+            if stop.is_some()
+                && let Some(job) = self.small.waiting.pop_front().or_else(|| self.big.waiting.pop_front())
+            {
                 return stop.map(|error| (job.request.manifest.hash(), Err(error)));
             }
             tokio::select! {
