@@ -2,5 +2,6 @@
 
 pub mod hostile;
 pub mod http_origin;
+pub mod power_loss;
 pub mod processes;
 pub mod relay;
