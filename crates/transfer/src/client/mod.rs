@@ -1,14 +1,44 @@
-//! The HTTP client a fetch needs, set up in the one way that keeps its promises.
+//! The HTTP client a fetch needs: GET with ranges, over connections that are ours to open, count, keep and drop.
 //!
 //! Redirects are followed by hand (`request`), bodies are never decoded behind our back, TLS is rustls with ring. A
-//! client made elsewhere may differ in each of these, so the [`Fetcher`](crate::Fetcher) takes only this one.
+//! large blob gets connections of its own and its bytes come straight from the socket into the piece (`h1`); small ones
+//! share a pool (`pool`), over HTTP/2 where the server speaks it (`http2`). `dial` opens what either needs.
+//!
+//! It keeps no time beyond the opening of a connection: how long an answer or a body may be silent is the caller's
+//! affair, so everything here may be dropped at any await.
 
+mod connection;
+mod dial;
+mod h1;
+mod http2;
+mod pool;
+mod proxy;
 mod request;
+mod response;
+mod site;
+mod tls;
+mod wire;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-pub(crate) use request::{Response, ask, error_body};
+pub(crate) use connection::{Line, OwnLine};
+use connection::{Open, Opened};
+use dial::{Dialer, Dialled};
+use http::HeaderValue;
+use pool::Pool;
+pub(crate) use request::{ask, turn};
+pub(crate) use response::{Response, error_body};
+use site::Site;
+use tls::{Offer, Tls};
 use url::Url;
+
+use crate::rules::patience::Setback;
 
 /// What may be chosen about the client.
 #[derive(Debug, Clone)]
@@ -64,50 +94,90 @@ pub enum Proxy {
 
 /// The client can't be made from these options.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client can't be set up: {0}")]
-pub struct ClientError(#[from] reqwest::Error);
-
-/// A pool of connections; clones share it.
-#[derive(Debug, Clone)]
-pub struct HttpClient(pub(crate) reqwest::Client);
-
-/// How a request travels.
-#[derive(Debug)]
-pub(crate) enum Line {
-    /// Over a connection of its own, kept between requests: big blobs.
-    Own(OwnLine),
-    /// Over the shared connections: small blobs.
-    Shared,
+#[non_exhaustive]
+pub enum ClientError {
+    /// This text can't be sent as `User-Agent`.
+    #[error("the user agent can't be sent in a header")]
+    UserAgent,
+    /// The authorities to trust aren't certificates.
+    #[error("the certificates to trust can't be read: {0}")]
+    Roots(#[from] rustls::pki_types::pem::Error),
+    /// Not the address of a proxy, or of none that can be used.
+    #[error("the proxy must be an http, https, socks5 or socks5h address")]
+    Proxy,
 }
 
-/// A connection of one's own; opened by the first request.
-#[derive(Debug, Default)]
-pub(crate) struct OwnLine {}
+/// Connections and how to open them; clones share them.
+#[derive(Debug, Clone)]
+pub struct HttpClient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: HttpOptions,
+    user_agent: HeaderValue,
+    dialer: Dialer,
+    pool: Pool,
+    /// Counted up when connections are to be forgotten.
+    epoch: AtomicU64,
+}
 
 impl HttpClient {
-    /// Sets the client up. The process's TLS provider becomes ring unless one was chosen before.
+    /// Sets the client up; nothing is opened or looked up yet.
     pub fn new(options: &HttpOptions) -> Result<Self, ClientError> {
-        // Fails when another is installed already, and any provider will do.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(&options.user_agent)
-            .connect_timeout(options.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_gzip()
-            .no_brotli()
-            .no_deflate()
-            .no_zstd()
-            .tcp_nodelay(true);
-        for pem in &options.extra_roots_pem {
-            for certificate in reqwest::Certificate::from_pem_bundle(pem)? {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        Ok(Self(builder.build()?))
+        let user_agent = HeaderValue::from_str(&options.user_agent).map_err(|_| ClientError::UserAgent)?;
+        let tls = Arc::new(Tls::new(&options.extra_roots_pem)?);
+        let routes = proxy::Routes::new(&options.proxy).ok_or(ClientError::Proxy)?;
+        let dialer = Dialer { connect_timeout: options.connect_timeout, routes, tls };
+        let (pool, epoch) = (Pool::default(), AtomicU64::new(0));
+        Ok(Self(Arc::new(Inner { options: options.clone(), user_agent, dialer, pool, epoch })))
     }
 
-    /// The network has changed, or the machine was asleep: idle connections are closed, the others not used again.
-    pub fn forget_connections(&self) {}
+    /// The network has changed, or the machine was asleep: idle connections are closed, those in use are not used again.
+    pub fn forget_connections(&self) {
+        self.0.epoch.fetch_add(1, Ordering::AcqRel);
+        self.0.pool.forget();
+    }
+
+    fn options(&self) -> &HttpOptions {
+        &self.0.options
+    }
+
+    fn user_agent(&self) -> &HeaderValue {
+        &self.0.user_agent
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::Acquire)
+    }
+
+    /// What shared connections to this site offer to speak.
+    fn offer(&self, site: &Site) -> Offer {
+        match self.0.options.http2 {
+            Http2::Never => Offer::Http1,
+            Http2::Always => Offer::Http2,
+            // Without TLS there is no agreeing on it.
+            Http2::Auto => {
+                if site.tls {
+                    Offer::Either
+                } else {
+                    Offer::Http1
+                }
+            }
+        }
+    }
+
+    async fn dial(&self, site: &Site, offer: Offer) -> Result<Opened, Setback> {
+        let epoch = self.epoch();
+        let Dialled { wire, http2, forward } = self.0.dialer.dial(site, offer).await?;
+        let open = if http2 {
+            Open::Http2(http2::Connection::start(wire).await?)
+        } else {
+            Open::Http1(h1::Connection::new(wire, forward))
+        };
+        Ok(Opened { open, epoch, kept: false })
+    }
 }

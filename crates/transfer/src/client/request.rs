@@ -1,88 +1,136 @@
-//! One request for a range, redirects followed by hand, failures put into words.
+//! One request for a range: redirects followed by hand, connections that were stale replaced, failures put into words.
 
-use std::{error::Error, io};
-
-use bytes::{Buf as _, Bytes};
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, LOCATION, RANGE},
+    HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri,
+    header::{
+        ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, LOCATION, RANGE, TE, TRAILER, TRANSFER_ENCODING,
+        UPGRADE, USER_AGENT,
+    },
 };
-use url::Url;
+use url::{Position, Url};
 
-use super::{HttpClient, Line};
+use super::{
+    HttpClient,
+    connection::{Line, Open, Opened},
+    h1::{Ask, Silence},
+    http2::Refusal,
+    response::{Body, Response, error_body},
+    site::Site,
+};
 use crate::{Source, rules::patience::Setback};
 
 const REDIRECTS: usize = 5;
-/// How much of an error body is read to classify it.
-const ERROR_BODY_BYTES: usize = 16 << 10;
+/// How often a request that no server has seen is sent again before it counts as an attempt that failed.
+const UNSEEN: usize = 3;
+
+/// Waits until a request to this source may start over this line: for shared lines until the pool has a place.
+///
+/// [`ask`] does so as well; but waiting behind other blobs is no stall, so whoever keeps time waits here first.
+pub(crate) async fn turn(client: &HttpClient, line: &mut Line, source: &Source) -> Result<(), Setback> {
+    match Site::of(&source.url) {
+        Some(site) => line.turn(client, &site).await,
+        None => Ok(()),
+    }
+}
 
 /// Asks a source for the bytes from `start` up to but without `end`.
 pub(crate) async fn ask(
     client: &HttpClient,
-    _line: &mut Line,
+    line: &mut Line,
     source: &Source,
     start: u64,
     end: u64,
 ) -> Result<Response, Setback> {
     let mut url = source.url.clone();
-    let mut extra = Some(&source.headers);
+    let mut headers = source.headers.clone();
     for _ in 0..=REDIRECTS {
-        let mut request = client.0.get(url.clone()).headers(extra.cloned().unwrap_or_else(HeaderMap::new));
-        request = request.header(RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
-        request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
-        request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let response = request.send().await.map_err(|error| failure(&error))?;
+        let site = Site::of(&url).ok_or(Setback::ForbiddenRedirect)?;
+        complete(&mut headers, client, &site, start, end);
+        let response = exchange(client, line, &site, &url, &headers).await?;
         if !is_redirect(response.status()) {
-            return Ok(Response { inner: response, rest: Bytes::new() });
+            return Ok(response);
         }
         let next = target(&url, response.headers()).ok_or(Setback::ForbiddenRedirect)?;
         if next.origin() != url.origin() {
             // Tokens and cookies are meant for the source's own origin; a later hop back doesn't earn them again.
-            extra = None;
+            headers.clear();
         }
         url = next;
+        // Read to its end, so that the connection can be used again.
+        error_body(response).await;
     }
     Err(Setback::TooManyRedirects)
 }
 
-/// The head of a response, and its body to be read.
-#[derive(Debug)]
-pub(crate) struct Response {
-    inner: reqwest::Response,
-    /// What has arrived and was not asked for yet.
-    rest: Bytes,
-}
-
-impl Response {
-    pub(crate) fn status(&self) -> StatusCode {
-        self.inner.status()
-    }
-
-    pub(crate) fn headers(&self) -> &HeaderMap {
-        self.inner.headers()
-    }
-
-    /// Appends at most `most` bytes of the body to `into`, within its capacity; 0 at the end of the body. Cancel-safe.
-    pub(crate) async fn read(&mut self, into: &mut Vec<u8>, most: usize) -> Result<usize, Setback> {
-        while self.rest.is_empty() {
-            match self.inner.chunk().await {
-                Ok(Some(chunk)) => self.rest = chunk,
-                Ok(None) => return Ok(0),
-                Err(error) => return Err(failure(&error)),
+/// Sends a request until a server has seen it.
+async fn exchange(
+    client: &HttpClient,
+    line: &mut Line,
+    site: &Site,
+    url: &Url,
+    headers: &HeaderMap,
+) -> Result<Response, Setback> {
+    let home = line.home(client, site).await?;
+    let (mut fresh, mut unseen) = (false, String::new());
+    for _ in 0..UNSEEN {
+        let Opened { open, epoch, kept } = home.open(client, fresh).await?;
+        match open {
+            Open::Http1(mut connection) => {
+                let base = format!("{}://{}", site.scheme(), site.authority());
+                let path = &url[Position::BeforePath..Position::AfterQuery];
+                match connection.ask(&Ask { base: &base, path, headers }).await {
+                    Ok(head) => {
+                        let body = Body::Http1 { connection: Some(connection), home, epoch };
+                        return Ok(Response::new(client.clone(), head, body));
+                    }
+                    // The others that were kept are likely as stale.
+                    Err(Silence::Closed(why)) if kept => (fresh, unseen) = (true, why),
+                    Err(Silence::Closed(why)) => return Err(Setback::Unreachable(why)),
+                    Err(Silence::Setback(setback)) => return Err(setback),
+                }
             }
+            Open::Http2(connection) => match connection.ask(http2_request(url, headers)?).await {
+                Ok((head, stream)) => {
+                    home.note_streams(connection.streams_allowed());
+                    return Ok(Response::new(client.clone(), head, Body::Http2 { stream, _home: home }));
+                }
+                Err(Refusal::Unseen(why)) => unseen = why,
+                Err(Refusal::Setback(setback)) => return Err(setback),
+            },
         }
-        let bytes = most.min(self.rest.len()).min(into.capacity() - into.len());
-        into.extend_from_slice(self.rest.get(..bytes).unwrap_or_default());
-        self.rest.advance(bytes);
-        Ok(bytes)
     }
+    Err(Setback::Unreachable(unseen))
 }
 
-/// The beginning of an error's body.
-pub(crate) async fn error_body(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::with_capacity(ERROR_BODY_BYTES);
-    while let Ok(1..) = response.read(&mut body, ERROR_BODY_BYTES).await {}
-    body
+/// What the source wants sent, and what every request says. Headers about the connection are not the source's affair.
+fn complete(headers: &mut HeaderMap, client: &HttpClient, site: &Site, start: u64, end: u64) {
+    for name in [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    headers.remove(HeaderName::from_static("keep-alive"));
+    headers.remove(HeaderName::from_static("proxy-connection"));
+    if let Some(host) = site.host_header() {
+        headers.insert(HOST, host);
+    }
+    if let Ok(range) = HeaderValue::try_from(format!("bytes={start}-{}", end.saturating_sub(1))) {
+        headers.insert(RANGE, range);
+    }
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.entry(USER_AGENT).or_insert_with(|| client.user_agent().clone());
+}
+
+fn http2_request(url: &Url, headers: &HeaderMap) -> Result<Request<()>, Setback> {
+    let address: Uri = url[..Position::AfterQuery]
+        .parse()
+        .map_err(|_| Setback::Unreachable("no server can be asked for this".to_owned()))?;
+    let mut request = Request::new(());
+    *request.uri_mut() = address;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = headers.clone();
+    // `:authority` says it.
+    request.headers_mut().remove(HOST);
+    Ok(request)
 }
 
 const fn is_redirect(status: StatusCode) -> bool {
@@ -97,20 +145,4 @@ fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
     let scheme = matches!((from.scheme(), next.scheme()), (_, "https") | ("http", "http"));
     next.set_fragment(None);
     (scheme && !credentials && next.has_host()).then_some(next)
-}
-
-/// What a failure of the client means.
-fn failure(error: &reqwest::Error) -> Setback {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    let mut deepest = error.to_string();
-    while let Some(inner) = cause {
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-            return Setback::Tls(tls.to_string());
-        }
-        deepest = inner.to_string();
-        // io::Error hides what it wraps from `source()`, and one may wrap another.
-        let wrapped = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| inner.source());
-    }
-    if error.is_body() || error.is_decode() { Setback::Cut } else { Setback::Unreachable(deepest) }
 }

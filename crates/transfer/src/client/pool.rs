@@ -1,0 +1,199 @@
+//! The shared connections: HTTP/2 streams, or a few kept-alive HTTP/1.1 connections for each site.
+//!
+//! A request first waits for its *turn*. A site whose protocol isn't known has one turn, so that a hundred requests don't
+//! open a hundred connections to learn that one would do; then it has as many as its protocol bears. When the site can't
+//! be reached, all who waited behind the one who tried are told so, rather than trying one after the other.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    HttpClient,
+    connection::{Open, Opened},
+    h1, http2,
+    site::Site,
+    tls::Offer,
+};
+use crate::rules::patience::Setback;
+
+/// Kept-alive HTTP/1.1 connections to one site.
+pub(super) const CONNECTIONS_PER_SITE: usize = 8;
+/// Sites remembered although nothing goes on there.
+const QUIET_SITES: usize = 32;
+
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    desks: Mutex<HashMap<Site, Arc<Desk>>>,
+}
+
+/// What is known and open of one site.
+#[derive(Debug)]
+struct Desk {
+    site: Site,
+    turns: Arc<Semaphore>,
+    state: Mutex<State>,
+    /// Held while a connection is being opened that others may share.
+    opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether it is HTTP/2.
+    known: Option<bool>,
+    /// How many turns there are, those taken included.
+    turns: usize,
+    failures: u64,
+    failure: Option<Setback>,
+    idle: Vec<(u64, h1::Connection)>,
+    http2: Option<(u64, http2::Connection)>,
+}
+
+/// The right to have one request under way; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    desk: Arc<Desk>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// Waits until a request to this site may start.
+    pub(super) async fn turn(&self, client: &HttpClient, site: &Site) -> Result<Turn, Setback> {
+        let desk = self.desk(client, site);
+        let failures = desk.state().failures;
+        let waiting = Arc::clone(&desk.turns).acquire_owned();
+        let permit = waiting.await.map_err(|_| Setback::Interrupted)?;
+        {
+            let state = desk.state();
+            if let Some(failure) =
+                state.failure.as_ref().filter(|_| state.known.is_none() && state.failures != failures)
+            {
+                return Err(failure.clone());
+            }
+        }
+        Ok(Turn { desk, _permit: permit })
+    }
+
+    /// Drops every connection nobody uses, and takes back none of those in use.
+    pub(super) fn forget(&self) {
+        for desk in self.desks.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let mut state = desk.state();
+            state.idle.clear();
+            state.http2 = None;
+        }
+    }
+
+    fn desk(&self, client: &HttpClient, site: &Site) -> Arc<Desk> {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(desk) = desks.get(site) {
+            return Arc::clone(desk);
+        }
+        if desks.len() >= QUIET_SITES {
+            desks.retain(|_, desk| Arc::strong_count(desk) > 1);
+        }
+        let known = (client.offer(site) == Offer::Http1).then_some(false);
+        let turns = if known.is_some() { CONNECTIONS_PER_SITE } else { 1 };
+        let desk = Arc::new(Desk {
+            site: site.clone(),
+            turns: Arc::new(Semaphore::new(turns)),
+            state: Mutex::new(State { known, turns, ..State::default() }),
+            opening: tokio::sync::Mutex::default(),
+        });
+        desks.insert(site.clone(), Arc::clone(&desk));
+        desk
+    }
+}
+
+impl Turn {
+    pub(super) fn is_for(&self, site: &Site) -> bool {
+        self.desk.site == *site
+    }
+
+    /// A connection for one request; with `fresh` not a kept HTTP/1.1 connection.
+    pub(super) async fn open(&self, client: &HttpClient, fresh: bool) -> Result<Opened, Setback> {
+        let desk = &*self.desk;
+        if !fresh && let Some(opened) = desk.kept(client).await {
+            return Ok(opened);
+        }
+        if desk.state().known == Some(false) {
+            return desk.dial(client).await;
+        }
+        let _opening = desk.opening.lock().await;
+        match desk.kept_http2(client.epoch()) {
+            Some(opened) => Ok(opened),
+            None => desk.dial(client).await,
+        }
+    }
+
+    /// Takes a connection back that can be used again.
+    pub(super) fn keep(&self, connection: h1::Connection, epoch: u64) {
+        self.desk.state().idle.push((epoch, connection));
+    }
+
+    /// The server has said by now how many streams it bears.
+    pub(super) fn note_streams(&self, allowed: usize) {
+        self.desk.set_turns(&mut self.desk.state(), allowed.clamp(1, http2::STREAMS));
+    }
+}
+
+impl Desk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn kept(&self, client: &HttpClient) -> Option<Opened> {
+        let now = client.epoch();
+        if let Some(opened) = self.kept_http2(now) {
+            return Some(opened);
+        }
+        loop {
+            let (epoch, mut connection) = self.state().idle.pop()?;
+            if epoch == now && connection.is_ready().await {
+                return Some(Opened { open: Open::Http1(connection), epoch, kept: true });
+            }
+        }
+    }
+
+    fn kept_http2(&self, now: u64) -> Option<Opened> {
+        let mut state = self.state();
+        state.http2.take_if(|(epoch, connection)| *epoch != now || !connection.is_open());
+        let (epoch, connection) = state.http2.as_ref()?;
+        Some(Opened { open: Open::Http2(connection.clone()), epoch: *epoch, kept: true })
+    }
+
+    async fn dial(&self, client: &HttpClient) -> Result<Opened, Setback> {
+        let dialled = client.dial(&self.site, client.offer(&self.site)).await;
+        let mut state = self.state();
+        match &dialled {
+            Ok(Opened { open: Open::Http2(connection), epoch, .. }) => {
+                state.http2 = Some((*epoch, connection.clone()));
+                if state.known != Some(true) {
+                    self.set_turns(&mut state, http2::STREAMS.min(connection.streams_allowed()));
+                }
+                state.known = Some(true);
+            }
+            Ok(_) => {
+                self.set_turns(&mut state, CONNECTIONS_PER_SITE);
+                state.known = Some(false);
+            }
+            Err(setback) => {
+                state.failures += 1;
+                state.failure = Some(setback.clone());
+            }
+        }
+        dialled
+    }
+
+    /// More turns at once; fewer as far as they aren't taken, and the rest next time.
+    fn set_turns(&self, state: &mut State, turns: usize) {
+        if turns > state.turns {
+            self.turns.add_permits(turns - state.turns);
+            state.turns = turns;
+        } else {
+            state.turns -= self.turns.forget_permits(state.turns - turns);
+        }
+    }
+}
