@@ -36,6 +36,12 @@ pub(crate) struct Arguments {
     /// value is given), or not at all (off).
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_value = "auto", default_missing_value = "always")]
     pub(crate) http2: WhenHttp2,
+    /// A connection that brings next to nothing for so many seconds is given up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) stall: u64,
+    /// Attempts in a row without progress before it ends with an error.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) attempts: u32,
     /// More sources, after those of --sources.
     #[arg(required_unless_present = "sources")]
     pub(crate) urls: Vec<Url>,

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use carrel_model::pieces::Manifest;
@@ -74,7 +74,10 @@ async fn run(arguments: &Arguments) -> (Outcome, u8) {
         Ok(client) => client,
         Err(error) => return failed(&error, 2),
     };
-    let fetcher = Fetcher::new(client, FetcherConfig::default());
+    let mut config = FetcherConfig::default();
+    config.stall_after = Duration::from_secs(arguments.stall);
+    config.attempts = arguments.attempts;
+    let fetcher = Fetcher::new(client, config);
     let control = Control::new();
     pause_on_signal(control.clone());
     show_states(&control);
