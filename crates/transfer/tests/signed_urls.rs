@@ -13,6 +13,7 @@
 mod rig;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     sync::{
@@ -25,8 +26,8 @@ use std::{
 use carrel_model::{BlobHash, TimeMs};
 use carrel_testbed::relay::{Network, Relay};
 use carrel_transfer::{
-    Broker, Control, FetchRequest, Fetcher, FetcherConfig, FileJournal, HttpClient, HttpOptions, ResolveReason, Signed,
-    Signer, Source, SourceError, SystemClock,
+    Broker, Control, FetchRequest, Fetcher, FetcherConfig, FileJournal, HttpClient, HttpOptions, Job, NoJournal,
+    Places, ResolveReason, Signed, Signer, Source, SourceError, SystemClock,
 };
 use rig::{MIB, content, manifest_of};
 use tokio::{
@@ -40,26 +41,31 @@ const PORTION: usize = 64 << 10;
 
 /// The service: signs addresses and serves what they lead to.
 struct Service {
-    content: Vec<u8>,
+    contents: BTreeMap<String, Vec<u8>>,
     start: Instant,
     life: Duration,
+    /// One portion at a time and so long: what many connections share.
+    link: tokio::sync::Mutex<Duration>,
     /// Where clients find it.
     base: Mutex<String>,
-    signed_at: Mutex<Vec<Duration>>,
+    /// When it was asked to sign, why, and how many.
+    signed: Mutex<Vec<(Duration, ResolveReason, usize)>>,
     refused: AtomicU64,
     cut: AtomicU64,
 }
 
 impl Service {
-    async fn start(content: Vec<u8>, life: Duration) -> io::Result<(Arc<Self>, SocketAddr)> {
+    async fn start(contents: &[Vec<u8>], life: Duration) -> io::Result<(Arc<Self>, SocketAddr)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        let contents = contents.iter().map(|content| (BlobHash::of(content).to_string(), content.clone())).collect();
         let service = Arc::new(Self {
-            content,
+            contents,
             start: Instant::now(),
             life,
+            link: tokio::sync::Mutex::default(),
             base: Mutex::default(),
-            signed_at: Mutex::default(),
+            signed: Mutex::default(),
             refused: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         });
@@ -98,7 +104,8 @@ impl Service {
                 stream.write_all(answer.as_bytes()).await?;
                 continue;
             }
-            let size = self.content.len();
+            let content = self.contents.get(between(&head, "get /", "?").unwrap()).unwrap();
+            let size = content.len();
             let (first, last) =
                 between(&head, "range: bytes=", "\r\n").and_then(|range| range.split_once('-')).unwrap();
             let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse::<usize>().unwrap().min(size - 1));
@@ -107,12 +114,16 @@ impl Service {
                 last + 1 - first
             );
             stream.write_all(answer.as_bytes()).await?;
-            for portion in self.content[first..=last].chunks(PORTION) {
+            for portion in content[first..=last].chunks(PORTION) {
                 if self.elapsed() >= end {
                     self.cut.fetch_add(1, Ordering::SeqCst);
                     return stream.shutdown().await;
                 }
                 stream.write_all(portion).await?;
+                let link = self.link.lock().await;
+                if !link.is_zero() {
+                    tokio::time::sleep(*link).await;
+                }
             }
         }
     }
@@ -124,9 +135,9 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 
 #[async_trait::async_trait]
 impl Signer for Service {
-    async fn sign(&self, wanted: Vec<BlobHash>, _: ResolveReason) -> Result<Signed, SourceError> {
+    async fn sign(&self, wanted: Vec<BlobHash>, reason: ResolveReason) -> Result<Signed, SourceError> {
         let now = self.elapsed();
-        self.signed_at.lock().unwrap().push(now);
+        self.signed.lock().unwrap().push((now, reason, wanted.len()));
         let base = self.base.lock().unwrap().clone();
         let end = now + self.life;
         let sign = |blob| {
@@ -138,41 +149,65 @@ impl Signer for Service {
     }
 }
 
+/// A service behind a slow relay, and a fetcher with a broker.
+struct Town {
+    service: Arc<Service>,
+    _relay: Relay,
+    fetcher: Fetcher,
+    broker: Arc<Broker>,
+    folder: tempfile::TempDir,
+}
+
+impl Town {
+    async fn new(contents: &[Vec<u8>], rate: u64, life: Duration) -> Self {
+        let (service, address) = Service::start(contents, life).await.unwrap();
+        // Small buffers, so that what is on its way when a connection ends is little.
+        let network = Network { rate: Some(rate), socket_buffer: Some(64 << 10), ..Network::default() };
+        let relay = Relay::through(address, network).await.unwrap();
+        *service.base.lock().unwrap() = relay.url();
+        let signer: Arc<Service> = Arc::clone(&service);
+        Self {
+            service,
+            _relay: relay,
+            fetcher: Fetcher::new(HttpClient::new(&HttpOptions::default()).unwrap(), FetcherConfig::default()),
+            broker: Arc::new(Broker::new(signer, Arc::new(SystemClock::default()))),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Each end of an address has led to one request for new ones, whoever and however many noticed it.
+    fn assert_one_renewal_per_expiry(&self) -> u64 {
+        let signed = self.service.signed.lock().unwrap().clone();
+        let renewals: Vec<_> = signed.iter().filter(|(_, reason, _)| *reason != ResolveReason::First).collect();
+        assert!(!renewals.is_empty(), "addresses had to be renewed: {signed:?}");
+        for pair in renewals.windows(2) {
+            // The margin is a twentieth; a millisecond is what rounding takes.
+            let apart = pair[1].0 - pair[0].0 + Duration::from_millis(1);
+            assert!(apart >= self.service.life * 19 / 20, "one renewal for each end, not {apart:?} apart: {signed:?}");
+        }
+        renewals.len() as u64
+    }
+}
+
 async fn outlives_its_addresses(size: u64, rate: u64, life: Duration) {
     let content = content(size, 7);
-    let manifest = manifest_of(&content);
-    let (service, address) = Service::start(content.clone(), life).await.unwrap();
-    // Small buffers, so that what is on its way when a connection ends is little.
-    let network = Network { rate: Some(rate), socket_buffer: Some(64 << 10), ..Network::default() };
-    let relay = Relay::through(address, network).await.unwrap();
-    *service.base.lock().unwrap() = relay.url();
-
-    let folder = tempfile::tempdir().unwrap();
-    let fetcher = Fetcher::new(HttpClient::new(&HttpOptions::default()).unwrap(), FetcherConfig::default());
-    let signer: Arc<Service> = Arc::clone(&service);
-    let broker = Broker::new(signer, Arc::new(SystemClock::default()));
-    let request = FetchRequest::new(manifest, folder.path().join("blob.part"));
-    let journal = Arc::new(FileJournal::new(folder.path().join("journal")));
-    let fetching = fetcher.fetch(request, Arc::new(broker), journal, Control::new());
+    let town = Town::new(std::slice::from_ref(&content), rate, life).await;
+    let request = FetchRequest::new(manifest_of(&content), town.folder.path().join("blob.part"));
+    let journal = Arc::new(FileJournal::new(town.folder.path().join("journal")));
+    let sources: Arc<Broker> = Arc::clone(&town.broker);
+    let fetching = town.fetcher.fetch(request, sources, journal, Control::new());
     let fetched = tokio::time::timeout(Duration::from_secs(180), fetching).await.expect("it must end").unwrap();
-    let took = service.elapsed();
 
     assert!(std::fs::read(&fetched.path).unwrap() == content, "the right bytes");
-    let signed_at = service.signed_at.lock().unwrap().clone();
-    assert!(took < life || signed_at.len() > 1, "addresses had to be renewed: {signed_at:?} in {took:?}");
-    for pair in signed_at.windows(2) {
-        // The margin is a twentieth; a millisecond is what rounding takes.
-        let apart = pair[1] - pair[0] + Duration::from_millis(1);
-        assert!(apart >= life * 19 / 20, "one renewal for each end of an address, not {apart:?} apart");
-    }
-    let expiries = signed_at.len() as u64;
+    let renewals = town.assert_one_renewal_per_expiry();
     let twice = fetched.bytes_fetched - size;
-    assert!(twice <= expiries * MIB, "{twice} bytes came twice in {expiries} lives: at most the piece in the air each");
-    let refused = service.refused.load(Ordering::SeqCst);
-    assert!(refused <= expiries, "{refused} requests with an expired address in {expiries} lives");
+    assert!(twice <= renewals * MIB, "{twice} bytes came twice in {renewals} renewals: at most the piece in the air");
+    let refused = town.service.refused.load(Ordering::SeqCst);
+    assert!(refused <= renewals, "{refused} requests with an expired address in {renewals} renewals");
     eprintln!(
-        "{size} bytes in {took:?}: {expiries} addresses, {refused} refusals, {} bodies cut, {twice} bytes twice",
-        service.cut.load(Ordering::SeqCst)
+        "{size} bytes in {:?}: {renewals} renewals, {refused} refusals, {} bodies cut, {twice} bytes twice",
+        town.service.elapsed(),
+        town.service.cut.load(Ordering::SeqCst)
     );
 }
 
@@ -185,4 +220,32 @@ async fn a_fetch_outlives_its_addresses_many_times() {
 #[ignore = "takes over 20 s: 200 MiB at 10 MB/s with addresses that live 2 s"]
 async fn a_fetch_outlives_its_addresses_many_times_at_full_size() {
     outlives_its_addresses(200 * MIB, 10_000_000, Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_dozen_fetches_share_each_renewal() {
+    let contents: Vec<_> = (0..24).map(|seed| content(3 * MIB + 5 * seed, seed + 1)).collect();
+    let town = Town::new(&contents, 1_000_000_000, Duration::from_millis(500)).await;
+    // So many buffers between would take everything in at once: here the service itself is slow.
+    *town.service.link.lock().await = Duration::from_millis(2);
+    let jobs = contents.iter().map(|content| {
+        let manifest = manifest_of(content);
+        let path = town.folder.path().join(manifest.hash().to_string());
+        Job { request: FetchRequest::new(manifest, path), journal: Arc::new(NoJournal) }
+    });
+    let sources: Arc<Broker> = Arc::clone(&town.broker);
+    let mut many = town.fetcher.fetch_many(jobs, sources, Places::default(), Control::new());
+    let mut there = 0;
+    while let Some((hash, result)) = tokio::time::timeout(Duration::from_secs(60), many.next()).await.expect("an end") {
+        let fetched = result.unwrap();
+        assert_eq!(BlobHash::of(&std::fs::read(&fetched.path).unwrap()), hash, "the right bytes");
+        town.broker.forget(hash);
+        there += 1;
+    }
+    assert_eq!(there, 24, "all of them");
+    town.assert_one_renewal_per_expiry();
+    let signed = town.service.signed.lock().unwrap().clone();
+    let firsts = signed.iter().filter(|(_, reason, _)| *reason == ResolveReason::First).count();
+    assert!(firsts <= 3, "those that came together were signed together: {signed:?}");
+    eprintln!("{signed:?}");
 }
