@@ -6,7 +6,9 @@
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod generate;
+mod hostile;
 mod places;
 mod program;
 mod samples;
@@ -44,6 +46,10 @@ enum Task {
     Screenshots,
     /// Measure
     Bench(bench::Options),
+    /// Play every fault to our downloads, curl, aria2 and wget, and show who survives
+    Hostile(hostile::Options),
+    /// Let libFuzzer look for bytes that break the rules of downloads
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -57,6 +63,8 @@ fn main() -> std::process::ExitCode {
         Task::Generate => generate::run(),
         Task::Screenshots => story::screenshots(),
         Task::Bench(options) => bench::run(&options),
+        Task::Hostile(options) => hostile::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -96,24 +96,22 @@ impl Report {
     }
 
     pub(super) fn print(&self, markdown: bool) {
-        println!("\n{}{}", if markdown { "" } else { "== " }, self.title);
-        if let Some(others) = self.others {
+        let others = self.others.map(|others| {
             let busy = if others > QUIET { ": the machine was BUSY, the figures are doubtful" } else { "" };
-            println!(
-                "{}Others used up to {:.0} % of the machine{busy}.",
-                if markdown { "\n" } else { "" },
-                others * 100.0
-            );
-        }
-        println!();
+            format!("Others used up to {:.0} % of the machine{busy}.", others * 100.0)
+        });
         if markdown {
-            self.print_markdown()
+            println!("\n### {}\n\n`cargo xtask bench transfer --case {}`\n", self.title, self.name);
+            self.print_markdown();
+            println!();
         } else {
-            self.print_text()
+            println!("\n== {}: {}\n", self.name, self.title);
+            self.print_text();
+            println!();
         }
-        println!();
-        for goal in &self.goals {
-            println!("{}{}", if markdown { "- " } else { "  " }, goal.text());
+        let bullet = if markdown { "- " } else { "  " };
+        for line in self.goals.iter().map(Goal::text).chain(others) {
+            println!("{bullet}{line}");
         }
     }
 

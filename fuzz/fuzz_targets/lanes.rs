@@ -1,0 +1,4 @@
+//! How many connections.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|story: &[u8]| carrel_transfer::fuzzing::lanes(story));

@@ -1,0 +1,4 @@
+//! Limits of bytes per second.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|story: &[u8]| carrel_transfer::fuzzing::rate(story));

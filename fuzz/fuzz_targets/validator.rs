@@ -1,0 +1,4 @@
+//! What a response means.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|story: &[u8]| carrel_transfer::fuzzing::validator(story));
