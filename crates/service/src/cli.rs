@@ -14,7 +14,7 @@ use carrel_service::{
     openapi_json,
     publish::publish_folder,
     start,
-    store::{Account, Store as _, StoreError},
+    store::{Account, StoreError},
 };
 use clap::{Args, Parser, Subcommand};
 use rand::TryRngCore as _;
@@ -36,7 +36,8 @@ struct Settings {
     /// A TOML file with settings; the environment and flags count for more
     #[arg(long, env = "CARREL_CONFIG", global = true)]
     config: Option<PathBuf>,
-    /// The folder of the database, the objects and the secrets [default: .carrel/service]
+    /// The folder of the database, the objects and the secrets [default: .carrel/service]. A database elsewhere is named by
+    /// the environment: CARREL_DATABASE=postgres://user@host/name
     #[arg(long, env = "CARREL_DATA", global = true)]
     data: Option<PathBuf>,
 }
@@ -130,6 +131,11 @@ pub(crate) async fn run(arguments: Arguments) -> Outcome {
     };
     if let Some(data) = arguments.settings.data {
         config.data = data;
+    }
+    if let Ok(address) = std::env::var("CARREL_DATABASE")
+        && !address.is_empty()
+    {
+        config.database = Some(address.into());
     }
     match arguments.command {
         Command::Serve { listen, public_address, quota_bytes, url_lifetime_seconds } => {

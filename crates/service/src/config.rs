@@ -13,8 +13,11 @@ use serde::Deserialize;
 pub struct Config {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The folder of the database, the objects and the secrets.
+    /// The folder of the objects, the secrets, and the database if none is named.
     pub data: PathBuf,
+    /// `postgres://user@host/name`; none: an SQLite file in the data folder. May hold a password, so it comes from the file
+    /// or from `CARREL_DATABASE`, and from no flag.
+    pub database: Option<DatabaseAddress>,
     /// `https://host` that signed addresses begin with; without it they are paths, to be joined with the address the app
     /// knows the service by.
     pub public_address: Option<String>,
@@ -29,10 +32,35 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             data: PathBuf::from(".carrel/service"),
+            database: None,
             public_address: None,
             quota_bytes: None,
             url_lifetime_seconds: 15 * 60,
         }
+    }
+}
+
+/// The address of a database. It may hold a password and never shows itself.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseAddress(String);
+
+impl DatabaseAddress {
+    /// The address as a text.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for DatabaseAddress {
+    fn from(address: String) -> Self {
+        Self(address)
+    }
+}
+
+impl std::fmt::Debug for DatabaseAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseAddress(…)")
     }
 }
 
@@ -66,7 +94,8 @@ impl Config {
             .map_err(|error| ConfigError::Malformed { path: path.to_owned(), message: error.to_string() })
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
+    /// The SQLite file that is the database where no other is named.
+    pub(crate) fn database_file(&self) -> PathBuf {
         self.data.join("carrel-service.db")
     }
 

@@ -16,7 +16,7 @@ use crate::{
     routes::{self, API_PREFIX, App},
     secrets::{SecretError, Secrets},
     serving::{self, Limits},
-    store::{Store, StoreError, sqlite::SqliteStore},
+    store::{Store, StoreError, postgres, sqlite},
 };
 
 /// How long open requests may take once the service is told to end.
@@ -54,7 +54,7 @@ pub enum StartError {
 /// The service's rooms over one data folder, without a socket: what the command line works with.
 pub struct Service {
     /// The rows.
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<dyn Store>,
     /// The bytes.
     pub objects: Objects,
     /// The clock.
@@ -75,7 +75,11 @@ impl Service {
         }
         let secrets = Secrets::load_or_create(&config.data)?;
         let objects = Objects::in_folder(&config.objects())?;
-        let store = Arc::new(SqliteStore::open(&config.database()).await?);
+        let now = clock();
+        let store: Arc<dyn Store> = match &config.database {
+            Some(address) => Arc::new(postgres::open(address.reveal(), now).await?),
+            None => Arc::new(sqlite::open(&config.database_file(), now).await?),
+        };
         Ok(Self { store, objects, clock, secrets, config })
     }
 
@@ -159,7 +163,7 @@ async fn serve(service: Service, router: axum::Router, listener: TcpListener, st
     service.store.close().await;
 }
 
-async fn prune(store: Arc<SqliteStore>, clock: Clock, stop: CancellationToken) {
+async fn prune(store: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
     loop {
         if let Err(error) = store.prune(clock()).await {
             tracing::warn!(%error, "pruning failed; tried again in an hour");

@@ -24,6 +24,11 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "ts", ts(type = "number | null"))]
         pub retry_after_ms: Option<u64>,
+        /// With `device_seq_regressed`: the ops of the batch that are here already. Only the others go under a new device
+        /// id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "ts", ts(type = "number[] | null"))]
+        pub known_seqs: Option<Vec<u64>>,
     }
 }
 

@@ -112,6 +112,11 @@ enum Wanted {
 
 /// RFC 9110, 14.2: what can't be read as a range is ignored, and so may be a list of several.
 fn wanted_range(header: Option<&str>, size: u64) -> Wanted {
+    // "The last none" is well formed and can't be satisfied; the library takes it for a mistake.
+    let last = header.and_then(|text| text.trim().strip_prefix("bytes=-"));
+    if last.is_some_and(|count| !count.is_empty() && count.bytes().all(|digit| digit == b'0')) {
+        return Wanted::Outside;
+    }
     let Some(parsed) = header.and_then(|text| parse_range_header(text).ok()) else { return Wanted::All };
     let [SyntacticallyCorrectRange { start, end, .. }] = parsed.ranges.as_slice() else { return Wanted::All };
     let start = match start {
@@ -172,6 +177,7 @@ mod tests {
             (Some("bytes=-3"), Wanted::Part(7, 10)),
             (Some("bytes=-99"), Wanted::Part(0, 10)),
             (Some("bytes=10-"), Wanted::Outside),
+            (Some("bytes=-0"), Wanted::Outside),
             (Some("bytes=18446744073709551615-"), Wanted::Outside),
             (Some("bytes=7-3"), Wanted::All),
             (Some("bytes=0-1,3-4"), Wanted::All),

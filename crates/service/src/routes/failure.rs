@@ -17,6 +17,9 @@ use crate::{accounts::PasswordError, objects::ObjectError, rules::Denial, store:
 /// When to come back to a service that is busy.
 const BUSY_RETRY_MS: u64 = 2_000;
 
+/// When to come back to a service whose disk is full: somebody has to make room first.
+const NO_ROOM_RETRY_MS: u64 = 30_000;
+
 /// A request that gets a problem for an answer.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -24,6 +27,7 @@ pub(crate) struct Failure {
     code: ErrorCode,
     detail: String,
     retry_after_ms: Option<u64>,
+    known_seqs: Option<Vec<u64>>,
 }
 
 impl Failure {
@@ -35,7 +39,7 @@ impl Failure {
     pub(crate) fn with_status(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
         // What parsers say can hold parts of the input; a short part is enough to find the mistake.
         let detail: String = detail.into().chars().filter(|c| !c.is_control()).take(300).collect();
-        Self { status, code, detail, retry_after_ms: None }
+        Self { status, code, detail, retry_after_ms: None, known_seqs: None }
     }
 
     pub(crate) fn rate_limited(retry_after_ms: u64) -> Self {
@@ -46,6 +50,13 @@ impl Failure {
     fn busy() -> Self {
         let failure = Self::with_status(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServiceFailed, "busy");
         Self { retry_after_ms: Some(BUSY_RETRY_MS), ..failure }
+    }
+
+    /// The disk is full or failing: nothing is wrong with the request, and nothing will be better at once.
+    fn no_room() -> Self {
+        let failure =
+            Self::with_status(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServiceFailed, "no room on the disk");
+        Self { retry_after_ms: Some(NO_ROOM_RETRY_MS), ..failure }
     }
 
     fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -65,6 +76,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::QuotaExceeded => StatusCode::FORBIDDEN,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Gone | ErrorCode::CursorExpired => StatusCode::GONE,
+        ErrorCode::DeviceSeqRegressed => StatusCode::CONFLICT,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -79,6 +91,7 @@ impl IntoResponse for Failure {
             code: self.code,
             detail: self.detail,
             retry_after_ms: self.retry_after_ms,
+            known_seqs: self.known_seqs,
         };
         let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
         *response.status_mut() = self.status;
@@ -100,23 +113,21 @@ impl From<StoreError> for Failure {
         match &error {
             StoreError::MalformedCursor => Self::of(ErrorCode::InvalidRequest, error.to_string()),
             StoreError::CursorExpired => Self::of(ErrorCode::CursorExpired, error.to_string()),
-            StoreError::Database(cause) if is_busy(cause) => {
+            error if error.is_no_room() => {
+                tracing::error!(%error, "the database has no room");
+                Self::no_room()
+            }
+            error if error.is_unavailable() => {
                 tracing::warn!(%error, "the database is busy");
                 Self::busy()
             }
+            StoreError::SeqRegressed { known_seqs } => Self {
+                known_seqs: Some(known_seqs.clone()),
+                ..Self::of(ErrorCode::DeviceSeqRegressed, error.to_string())
+            },
             StoreError::DeviceTaken => Self::with_status(StatusCode::CONFLICT, ErrorCode::Forbidden, error.to_string()),
             _ => Self::internal(&error),
         }
-    }
-}
-
-/// Every connection is taken, or another process holds the database for longer than one waits for it.
-fn is_busy(error: &sqlx::Error) -> bool {
-    const SQLITE_BUSY: &str = "5";
-    match error {
-        sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code == SQLITE_BUSY),
-        _ => false,
     }
 }
 

@@ -26,7 +26,9 @@ use crate::rules::{BatchError, read_batch};
     (status = 200, body = PushResponse),
     (status = 400, body = Problem),
     (status = 403, body = Problem, description = "`forbidden`: the token belongs to another device"),
-    (status = 413, body = Problem)
+    (status = 409, body = Problem, description = "`device_seq_regressed`: the device was restored or cloned; nothing was taken"),
+    (status = 413, body = Problem),
+    (status = 503, body = Problem, description = "busy, ending or without room: again after `Retry-After`")
 ))]
 pub(super) async fn push(
     State(app): State<Arc<App>>,

@@ -54,6 +54,28 @@ pub(crate) struct EnrolmentFacts {
     pub(crate) expires_at: Option<TimeMs>,
 }
 
+/// One period of an enrolment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Period {
+    pub(crate) expires_at: Option<TimeMs>,
+    pub(crate) ended_at: Option<TimeMs>,
+}
+
+/// When the right to work on a course ended or will end: `None` if there never was one, `Some(None)` if it has no end.
+///
+/// There is no lower bound: without an enrolment there is nothing to work on, so an earlier time is a wrong clock and no
+/// reason to lose work.
+pub(crate) fn last_day(open: bool, periods: &[Period]) -> Option<Option<TimeMs>> {
+    let end = |period: &Period| match (period.expires_at, period.ended_at) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    if open || periods.iter().any(|period| end(period).is_none()) {
+        return Some(None);
+    }
+    periods.iter().filter_map(end).max().map(Some)
+}
+
 /// Whether a course's content may be had now. An enrolment counts before openness does, since only it can carry the
 /// premium role; when it has ended, an open course is what it is for everybody.
 pub(crate) fn may_open(
@@ -74,6 +96,24 @@ pub(crate) fn may_open(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_counts_until_the_last_period_has_ended() {
+        let at = |ms: i64| Some(TimeMs::from_ms(ms));
+        let period = |expires_at, ended_at| Period { expires_at, ended_at };
+        let cases = [
+            (false, vec![], None, "never enrolled"),
+            (true, vec![], Some(None), "open to everybody"),
+            (true, vec![period(at(5), None)], Some(None), "open, whatever the enrolment says"),
+            (false, vec![period(None, None)], Some(None), "enrolled for good"),
+            (false, vec![period(at(5), at(3))], Some(at(3)), "ended before its last day"),
+            (false, vec![period(at(5), at(9))], Some(at(5)), "ended after its last day"),
+            (false, vec![period(None, at(9)), period(at(5), None)], Some(at(9)), "the latest of several"),
+        ];
+        for (open, periods, expected, why) in cases {
+            assert_eq!(last_day(open, &periods), expected, "{why}");
+        }
+    }
 
     #[test]
     fn opens_to_whom_it_should() {

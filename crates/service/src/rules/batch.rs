@@ -14,6 +14,8 @@ const CLOCK_TOLERANCE_MS: i64 = 2 * MINUTE_MS;
 pub const OP_TIME_TOLERANCE_MS: i64 = CLOCK_TOLERANCE_MS;
 /// The wire's numbers end where a double stops being exact.
 const MAX_WIRE_NUMBER: u64 = 1 << 53;
+/// No download is larger; sums of many stay numbers.
+const MAX_DOWNLOAD_BYTES: u64 = 1 << 43;
 /// No kind or id is longer.
 const MAX_WORD_BYTES: usize = 200;
 
@@ -202,7 +204,10 @@ pub fn admit(op: &Op, known: KnownToOp) -> Result<(), Rejection> {
     if known.foreign {
         return Err(Rejection::new(RejectCode::WrongState, "belongs to something else"));
     }
-    if let Op::Download(..) = op {
+    if let Op::Download(_, report) = op {
+        if report.bytes > MAX_DOWNLOAD_BYTES {
+            return Err(Rejection::new(RejectCode::OutOfRange, "bytes"));
+        }
         // A report of what is on a device is true whether or not the enrolment still holds.
         let unknown = || Rejection::new(RejectCode::UnknownEntity, "unit");
         return known.unit.then_some(()).ok_or_else(unknown);

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 const MAX_CURSOR_BYTES: usize = 64 * 1024;
 
 /// How far a reader has come. Opaque on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
     #[serde(rename = "e")]
@@ -46,16 +46,19 @@ impl Cursor {
         Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).map_err(|_| StoreError::MalformedCursor)?))
     }
 
-    /// Reads a cursor given to this learner by this incarnation of the database.
+    /// Reads a cursor given to this learner in this epoch.
     pub fn decode(text: &str, epoch: &str, learner: LearnerId) -> Result<Self, StoreError> {
+        let cursor = Self::read(text, learner)?;
+        if cursor.epoch == epoch { Ok(cursor) } else { Err(StoreError::CursorExpired) }
+    }
+
+    /// Reads a cursor given to this learner in whatever epoch.
+    pub fn read(text: &str, learner: LearnerId) -> Result<Self, StoreError> {
         if text.len() > MAX_CURSOR_BYTES {
             return Err(StoreError::MalformedCursor);
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| StoreError::MalformedCursor)?;
         let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| StoreError::MalformedCursor)?;
-        if cursor.epoch != epoch {
-            return Err(StoreError::CursorExpired);
-        }
         let own = user_scope(learner);
         for (scope, seq) in &cursor.scopes {
             if *seq < 0 {

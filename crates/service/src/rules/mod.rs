@@ -4,9 +4,11 @@
 mod access;
 mod batch;
 mod cursor;
+mod judging;
 
 pub use access::Denial;
-pub(crate) use access::{EnrolmentFacts, may_open};
+pub(crate) use access::{EnrolmentFacts, Period, last_day, may_open};
 pub use batch::{BatchError, IncomingOp, KnownToOp, OP_TIME_TOLERANCE_MS, admit, read_batch};
 pub(crate) use cursor::course_scope;
 pub use cursor::{Cursor, user_scope};
+pub(crate) use judging::{Known, Logged, Mentioned, Taken, judge, regressed};

@@ -6,6 +6,8 @@
 //! numbers is the order of commits and a cursor never skips a row (protocol.md, Cursor).
 
 mod error;
+pub mod postgres;
+mod sql;
 pub mod sqlite;
 mod types;
 
@@ -21,9 +23,18 @@ use carrel_model::{
     },
 };
 
+use rand::TryRngCore as _;
+
 pub use crate::rules::{Denial, IncomingOp};
 pub use error::StoreError;
 pub use types::*;
+
+/// A fresh name for an epoch.
+fn new_epoch_name() -> Result<String, StoreError> {
+    let mut random = [0; 8];
+    rand::rngs::OsRng.try_fill_bytes(&mut random).map_err(|error| StoreError::Lock(std::io::Error::other(error)))?;
+    Ok(hex::encode(random))
+}
 
 /// The store of the service.
 #[async_trait]
@@ -121,7 +132,8 @@ pub trait Store: Send + Sync + 'static {
 
     // Learners' own rows
 
-    /// Takes a batch: one transaction, one verdict for each op, in their order.
+    /// Takes a batch: one transaction, one verdict for each op, in their order. [`StoreError::SeqRegressed`] if the device
+    /// was restored or cloned; then nothing is taken.
     async fn apply_push(&self, caller: Caller, ops: &[IncomingOp], now: TimeMs) -> Result<Vec<PushResult>, StoreError>;
     /// A page of the learner's own rows that changed. The lease is left to the caller.
     async fn pull_page(
@@ -141,6 +153,9 @@ pub trait Store: Send + Sync + 'static {
     /// Withdraws a course: a tombstone for everybody who has it.
     async fn withdraw(&self, course_key: &str, now: TimeMs) -> Result<CourseId, StoreError>;
 
-    /// Forgets tombstones and tokens that are past their time.
+    /// Forgets tombstones, tokens and epochs that are past their time.
     async fn prune(&self, now: TimeMs) -> Result<(), StoreError>;
+
+    /// Closes every connection; what follows fails.
+    async fn close(&self);
 }

@@ -10,7 +10,7 @@ use carrel_model::{
     pieces::Manifest,
     wire::downloads::Authorized,
 };
-use carrel_service::{config::Config, store::Store as _};
+use carrel_service::config::Config;
 use serde_json::{Value, json};
 
 use crate::site::{DAY, MINUTE, PNG, Site, id, wav};

@@ -22,7 +22,7 @@ use carrel_service::{
     accounts::Passwords,
     config::Config,
     publish::{PublishError, publish_folder},
-    store::{Account, Published, Store as _},
+    store::{Account, Published},
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;

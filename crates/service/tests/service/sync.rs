@@ -120,9 +120,28 @@ async fn one_bad_op_is_refused_alone_and_may_come_again() {
         ["applied"],
         "its key was not used up"
     );
-    assert_eq!(outcomes(&site.push(&amina, &[position(1, page, now, 99)]).await), ["key_reused"]);
+    let twice = [position(9, page, now, 21), position(9, page, now, 99)];
+    assert_eq!(outcomes(&site.push(&amina, &twice).await), ["applied", "key_reused"], "one key, two contents");
     let pulled = site.pull(&amina, "").await;
     assert_eq!(pulled["progress"][0]["percent"], 30, "the reused key changed nothing");
+}
+
+#[tokio::test]
+async fn a_restored_device_is_told_so_before_anything_of_it_is_taken() {
+    let (site, amina, page, quiz) = enrolled().await;
+    let now = site.now();
+    site.push(&amina, &[answer(1, quiz, now), position(2, page, now, 10), position(3, page, now, 20)]).await;
+    // The image of the device is of a moment when op 2 was written and op 3 was not.
+    let batch = [position(2, page, now, 10), completed(3, page, now), answer(4, quiz, now)];
+    let request = json!({ "device_id": amina.device, "client_now": now, "ops": batch });
+    let reply = site.post("/sync/push", Some(&amina), &request).await;
+    assert_eq!(reply.problem(), (409, "device_seq_regressed".to_owned()));
+    assert_eq!(reply.json()["known_seqs"], json!([2]), "what is here already need not come again under a new id");
+    let pulled: PullPage = serde_json::from_value(site.pull(&amina, "").await).unwrap();
+    assert_eq!((pulled.progress[0].percent, pulled.answers.len()), (20, 1), "nothing of the batch was taken");
+    let again = site.sign_in("amina", 1900).await;
+    let rekeyed = [completed(1, page, now), answer(2, quiz, now)];
+    assert_eq!(outcomes(&site.push(&again, &rekeyed).await), ["applied"; 2], "and all of it is under a new id");
 }
 
 #[tokio::test]

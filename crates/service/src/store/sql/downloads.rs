@@ -2,20 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
+use super::{Database, Transaction, content, enrolments, values};
+use crate::{
+    rules::{Denial, EnrolmentFacts, may_open},
+    store::{DownloadWanted, GrantedBlob, GrantedDownload, GrantedRendition, StoreError},
+};
 use carrel_model::{
     BlobHash, CourseId, LearnerId, LessonId, TimeMs, UnitId,
     content::{Asset, Course, Quality, Unit},
     wire::content::UrlWanted,
-};
-use sqlx::{Row as _, SqliteConnection};
-
-use super::{
-    SqliteStore, content, enrolments,
-    rows::{json, number, number_or_none, word, word_or_none},
-};
-use crate::{
-    rules::{Denial, EnrolmentFacts, may_open},
-    store::{DownloadWanted, GrantedBlob, GrantedDownload, GrantedRendition, StoreError},
 };
 
 /// What a decision about a course rests on.
@@ -27,21 +22,19 @@ struct CourseFacts {
 }
 
 impl CourseFacts {
-    async fn load(
-        conn: &mut SqliteConnection,
-        learner: LearnerId,
-        course: CourseId,
-    ) -> Result<Option<Self>, StoreError> {
-        let row = sqlx::query("SELECT open, premium, deleted_at IS NOT NULL AS gone FROM courses WHERE course_id = ?1")
-            .bind(course.to_string())
-            .fetch_optional(&mut *conn)
+    async fn load(tx: &mut dyn Transaction, learner: LearnerId, course: CourseId) -> Result<Option<Self>, StoreError> {
+        let row = tx
+            .row(
+                "SELECT open, premium, deleted_at IS NOT NULL AS gone FROM courses WHERE course_id = $1",
+                values![course],
+            )
             .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Self {
-            open: row.try_get("open")?,
-            premium: row.try_get("premium")?,
-            gone: row.try_get("gone")?,
-            enrolment: enrolments::one(conn, learner, course).await?,
+            open: row.flag("open")?,
+            premium: row.flag("premium")?,
+            gone: row.flag("gone")?,
+            enrolment: enrolments::one(tx, learner, course).await?,
         }))
     }
 
@@ -58,28 +51,29 @@ impl CourseFacts {
 }
 
 pub(super) async fn renditions(
-    store: &SqliteStore,
+    db: &dyn Database,
     learner: LearnerId,
     wanted: &[UrlWanted],
     now: TimeMs,
 ) -> Result<Vec<GrantedRendition>, StoreError> {
-    let mut tx = store.snapshot().await?;
+    let mut tx = db.snapshot().await?;
     let mut facts: BTreeMap<CourseId, Option<CourseFacts>> = BTreeMap::new();
     let mut granted = Vec::new();
     for item in wanted {
-        let row =
-            sqlx::query("SELECT course_id, lesson_id, body FROM assets WHERE asset_id = ?1 AND deleted_at IS NULL")
-                .bind(item.asset_id.to_string())
-                .fetch_optional(&mut *tx)
-                .await?;
+        let row = tx
+            .row(
+                "SELECT course_id, lesson_id, body FROM assets WHERE asset_id = $1 AND deleted_at IS NULL",
+                values![item.asset_id],
+            )
+            .await?;
         let Some(row) = row else { continue };
-        let course: CourseId = word(&row, "course_id")?;
+        let course: CourseId = row.word("course_id")?;
         if let Entry::Vacant(place) = facts.entry(course) {
-            place.insert(CourseFacts::load(&mut tx, learner, course).await?);
+            place.insert(CourseFacts::load(tx.as_mut(), learner, course).await?);
         }
-        let cover = word_or_none::<LessonId>(&row, "lesson_id")?.is_none();
+        let cover = row.word_or_none::<LessonId>("lesson_id")?.is_none();
         let permitted = facts.get(&course).and_then(Option::as_ref).is_some_and(|f| f.permit(cover, now).is_ok());
-        let asset: Asset = json(&row, "body")?;
+        let asset: Asset = row.json("body")?;
         if let Some(rendition) = asset.rendition_for(item.quality).filter(|_| permitted) {
             granted.push(GrantedRendition {
                 asset_id: asset.id,
@@ -93,22 +87,22 @@ pub(super) async fn renditions(
 }
 
 pub(super) async fn may_read_blob(
-    store: &SqliteStore,
+    db: &dyn Database,
     learner: LearnerId,
     hash: BlobHash,
     now: TimeMs,
 ) -> Result<bool, StoreError> {
-    let mut tx = store.snapshot().await?;
-    let rows = sqlx::query(
-        "SELECT DISTINCT a.course_id, a.lesson_id IS NULL AS cover FROM renditions r
-         JOIN assets a ON a.asset_id = r.asset_id WHERE r.hash = ?1 AND a.deleted_at IS NULL",
-    )
-    .bind(hash.to_string())
-    .fetch_all(&mut *tx)
-    .await?;
+    let mut tx = db.snapshot().await?;
+    let rows = tx
+        .rows(
+            "SELECT DISTINCT a.course_id, a.lesson_id IS NULL AS cover FROM renditions r
+             JOIN assets a ON a.asset_id = r.asset_id WHERE r.hash = $1 AND a.deleted_at IS NULL",
+            values![hash],
+        )
+        .await?;
     for row in rows {
-        let facts = CourseFacts::load(&mut tx, learner, word(&row, "course_id")?).await?;
-        if facts.is_some_and(|facts| row.try_get("cover").is_ok_and(|cover| facts.permit(cover, now).is_ok())) {
+        let facts = CourseFacts::load(tx.as_mut(), learner, row.word("course_id")?).await?;
+        if facts.is_some_and(|facts| row.flag("cover").is_ok_and(|cover| facts.permit(cover, now).is_ok())) {
             return Ok(true);
         }
     }
@@ -122,19 +116,19 @@ struct Item {
 }
 
 pub(super) async fn authorize(
-    store: &SqliteStore,
+    db: &dyn Database,
     learner: LearnerId,
     wanted: DownloadWanted,
     quality: Quality,
     default_quota: Option<u64>,
     now: TimeMs,
 ) -> Result<Result<GrantedDownload, Denial>, StoreError> {
-    let mut tx = store.snapshot().await?;
-    let (course, gone) = match locate(&mut tx, wanted).await? {
+    let mut tx = db.snapshot().await?;
+    let (course, gone) = match locate(tx.as_mut(), wanted).await? {
         Some(found) => found,
         None => return Ok(Err(Denial::NotFound)),
     };
-    let Some(facts) = CourseFacts::load(&mut tx, learner, course).await? else { return Ok(Err(Denial::NotFound)) };
+    let Some(facts) = CourseFacts::load(tx.as_mut(), learner, course).await? else { return Ok(Err(Denial::NotFound)) };
     if let Err(denial) = facts.permit(false, now) {
         return Ok(Err(denial));
     }
@@ -143,13 +137,13 @@ pub(super) async fn authorize(
     }
     let mut blobs = Vec::new();
     let mut seen = BTreeSet::new();
-    for item in items(&mut tx, course, wanted).await? {
+    for item in items(tx.as_mut(), course, wanted).await? {
         let Some(rendition) = item.asset.rendition_for(quality) else { continue };
         if !seen.insert(rendition.hash) {
             continue;
         }
         let (manifest, mime) =
-            content::manifest(&mut tx, rendition.hash).await?.ok_or(StoreError::Damaged("blob of a rendition"))?;
+            content::manifest(tx.as_mut(), rendition.hash).await?.ok_or(StoreError::Damaged("blob of a rendition"))?;
         blobs.push(GrantedBlob {
             asset_id: item.asset.id,
             lesson_id: item.asset.lesson_id,
@@ -160,7 +154,7 @@ pub(super) async fn authorize(
             manifest,
         });
     }
-    let (quota_used, own_limit) = quota(&mut tx, learner).await?;
+    let (quota_used, own_limit) = quota(tx.as_mut(), learner).await?;
     let quota_limit = own_limit.or(default_quota);
     let size: u64 = blobs.iter().map(|blob| blob.manifest.size()).sum();
     if let Some(limit) = quota_limit.filter(|limit| quota_used.saturating_add(size) > *limit) {
@@ -171,53 +165,46 @@ pub(super) async fn authorize(
 }
 
 /// The course something belongs to, and whether the thing itself was withdrawn.
-async fn locate(conn: &mut SqliteConnection, wanted: DownloadWanted) -> Result<Option<(CourseId, bool)>, StoreError> {
+async fn locate(tx: &mut dyn Transaction, wanted: DownloadWanted) -> Result<Option<(CourseId, bool)>, StoreError> {
     let (sql, id) = match wanted {
         DownloadWanted::Unit(id) => {
-            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM units WHERE unit_id = ?1", id.to_string())
+            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM units WHERE unit_id = $1", id.to_string())
         }
         DownloadWanted::Lesson(id) => {
-            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM lessons WHERE lesson_id = ?1", id.to_string())
+            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM lessons WHERE lesson_id = $1", id.to_string())
         }
         DownloadWanted::Course(id) => {
-            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM courses WHERE course_id = ?1", id.to_string())
+            ("SELECT course_id, deleted_at IS NOT NULL AS gone FROM courses WHERE course_id = $1", id.to_string())
         }
     };
-    let row = sqlx::query(sql).bind(id).fetch_optional(conn).await?;
-    row.map(|row| Ok((word(&row, "course_id")?, row.try_get("gone")?))).transpose()
+    let row = tx.row(sql, values![id]).await?;
+    row.map(|row| Ok((row.word("course_id")?, row.flag("gone")?))).transpose()
 }
 
-async fn items(conn: &mut SqliteConnection, course: CourseId, wanted: DownloadWanted) -> Result<Vec<Item>, StoreError> {
+async fn items(tx: &mut dyn Transaction, course: CourseId, wanted: DownloadWanted) -> Result<Vec<Item>, StoreError> {
     let rows = match wanted {
-        DownloadWanted::Unit(id) => {
-            sqlx::query("SELECT body FROM units WHERE unit_id = ?1").bind(id.to_string()).fetch_all(&mut *conn).await?
-        }
+        DownloadWanted::Unit(id) => tx.rows("SELECT body FROM units WHERE unit_id = $1", values![id]).await?,
         DownloadWanted::Lesson(id) => {
-            sqlx::query(
+            tx.rows(
                 "SELECT u.body FROM units u JOIN lessons l ON l.unit_id = u.unit_id
-                 WHERE l.lesson_id = ?1 AND u.deleted_at IS NULL",
+                 WHERE l.lesson_id = $1 AND u.deleted_at IS NULL",
+                values![id],
             )
-            .bind(id.to_string())
-            .fetch_all(&mut *conn)
             .await?
         }
         DownloadWanted::Course(id) => {
-            sqlx::query("SELECT body FROM units WHERE course_id = ?1 AND deleted_at IS NULL ORDER BY position")
-                .bind(id.to_string())
-                .fetch_all(&mut *conn)
+            tx.rows("SELECT body FROM units WHERE course_id = $1 AND deleted_at IS NULL ORDER BY position", values![id])
                 .await?
         }
     };
     let mut items = Vec::new();
-    if let DownloadWanted::Course(_) = wanted {
-        let row = sqlx::query("SELECT body FROM courses WHERE course_id = ?1")
-            .bind(course.to_string())
-            .fetch_one(conn)
-            .await?;
-        items.extend(json::<Course>(&row, "body")?.cover.map(|asset| Item { asset, unit: None }));
+    if let DownloadWanted::Course(_) = wanted
+        && let Some(row) = tx.row("SELECT body FROM courses WHERE course_id = $1", values![course]).await?
+    {
+        items.extend(row.json::<Course>("body")?.cover.map(|asset| Item { asset, unit: None }));
     }
     for row in &rows {
-        let unit: Unit = json(row, "body")?;
+        let unit: Unit = row.json("body")?;
         let id = unit.id;
         let assets = unit.cover.into_iter().chain(unit.assets);
         let wanted = assets.filter(|asset| match wanted {
@@ -229,13 +216,14 @@ async fn items(conn: &mut SqliteConnection, course: CourseId, wanted: DownloadWa
     Ok(items)
 }
 
-async fn quota(conn: &mut SqliteConnection, learner: LearnerId) -> Result<(u64, Option<u64>), StoreError> {
-    let row = sqlx::query(
-        "SELECT COALESCE((SELECT SUM(bytes) FROM storage_usage WHERE learner_id = ?1), 0) AS used,
-                (SELECT quota_bytes FROM accounts WHERE learner_id = ?1) AS quota",
-    )
-    .bind(learner.to_string())
-    .fetch_one(conn)
-    .await?;
-    Ok((number(&row, "used")?, number_or_none(&row, "quota")?))
+async fn quota(tx: &mut dyn Transaction, learner: LearnerId) -> Result<(u64, Option<u64>), StoreError> {
+    let row = tx
+        .row(
+            "SELECT CAST(COALESCE((SELECT SUM(bytes) FROM storage_usage WHERE learner_id = $1), 0) AS BIGINT) AS used,
+                    (SELECT quota_bytes FROM accounts WHERE learner_id = $1) AS quota",
+            values![learner],
+        )
+        .await?
+        .ok_or(StoreError::Damaged("quota"))?;
+    Ok((row.number("used")?, row.number_or_none("quota")?))
 }

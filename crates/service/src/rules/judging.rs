@@ -1,0 +1,253 @@
+//! Judging a batch as a whole: the verdict on each op, and what is to be written (protocol.md, Push, Merge).
+//!
+//! Pure, so that every store takes a batch in the same way: it looks up what is [`Mentioned`], hands over what is [`Known`]
+//! and writes what was [`Taken`]. Ops of one batch see what those before them did.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use carrel_model::{
+    BookmarkId, CourseId, DeviceId, DownloadId, LearnerId, LessonId, SessionId, TimeMs, UnitId,
+    bookmark::Bookmark,
+    op::{DownloadReported, Effect, LessonFacts, Op, RejectCode, Rejection},
+    progress::Progress,
+    session::{Answer, Session},
+    stamp::Stamp,
+    wire::sync::{PushOutcome, PushResult},
+};
+
+use super::batch::{IncomingOp, KnownToOp, OP_TIME_TOLERANCE_MS, admit};
+use crate::store::Caller;
+
+/// What a batch speaks of: all that has to be looked up to judge it.
+#[derive(Debug, Default)]
+pub(crate) struct Mentioned {
+    pub(crate) keys: BTreeSet<u64>,
+    pub(crate) lessons: BTreeSet<LessonId>,
+    pub(crate) units: BTreeSet<UnitId>,
+    pub(crate) progress: BTreeSet<(LessonId, u32)>,
+    pub(crate) sessions: BTreeSet<SessionId>,
+    pub(crate) bookmarks: BTreeSet<BookmarkId>,
+    pub(crate) downloads: BTreeSet<DownloadId>,
+}
+
+impl Mentioned {
+    /// By these ops.
+    pub(crate) fn by(ops: &[IncomingOp]) -> Self {
+        let mut mentioned = Self::default();
+        for incoming in ops {
+            mentioned.keys.insert(incoming.seq);
+            let Ok(op) = &incoming.op else { continue };
+            mentioned.lessons.extend(op.lesson_id());
+            match op {
+                Op::Position(id, p) => {
+                    mentioned.progress.insert((*id, p.attempt));
+                }
+                Op::Completed(id, p) => {
+                    mentioned.progress.insert((*id, p.attempt));
+                }
+                Op::Answer(id, _) | Op::Session(id, ..) | Op::Statistics(id, _) => {
+                    mentioned.sessions.insert(*id);
+                }
+                Op::BookmarkPut(id, _) | Op::BookmarkDeleted(id, _) => {
+                    mentioned.bookmarks.insert(*id);
+                }
+                Op::Download(id, report) => {
+                    mentioned.downloads.insert(*id);
+                    mentioned.units.insert(report.unit_id);
+                }
+            }
+        }
+        mentioned
+    }
+}
+
+/// What came under a key before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Logged {
+    pub(crate) content_hash: [u8; 32],
+    /// What was refused had no effect, so the same key may try again once the reason is gone.
+    pub(crate) refused: bool,
+}
+
+/// What is there of all that was mentioned.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) logged: HashMap<u64, Logged>,
+    /// Withdrawn ones included.
+    pub(crate) lessons: HashMap<LessonId, (CourseId, LessonFacts)>,
+    /// When the right to work on a course ends; missing where there never was one.
+    pub(crate) last_days: HashMap<CourseId, Option<TimeMs>>,
+    pub(crate) units: HashSet<UnitId>,
+    pub(crate) progress: HashMap<(LessonId, u32), Progress>,
+    pub(crate) sessions: HashMap<SessionId, (LearnerId, Session)>,
+    pub(crate) bookmarks: HashMap<BookmarkId, (LearnerId, Bookmark)>,
+    pub(crate) downloads: HashMap<DownloadId, (LearnerId, Stamp)>,
+}
+
+/// An op and the word for what became of it, for the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) op: &'a IncomingOp,
+    pub(crate) outcome: &'static str,
+}
+
+/// What a batch comes to. Rows are sorted by their keys, so that all who write them lock them in one order; each comes with
+/// the number of the op that changed it last.
+#[derive(Debug, Default)]
+pub(crate) struct Taken<'a> {
+    pub(crate) results: Vec<PushResult>,
+    /// The log by key; a key that was refused and came again has its last content.
+    pub(crate) log: BTreeMap<i64, Entry<'a>>,
+    /// Every op that was judged.
+    pub(crate) audit: Vec<Entry<'a>>,
+    pub(crate) progress: BTreeMap<(LessonId, u32), (Progress, i64)>,
+    pub(crate) sessions: BTreeMap<SessionId, (Session, i64)>,
+    pub(crate) answers: Vec<(Answer, i64)>,
+    pub(crate) bookmarks: BTreeMap<BookmarkId, (Bookmark, i64)>,
+    pub(crate) downloads: BTreeMap<DownloadId, (DownloadReported, Stamp)>,
+    /// The devices whose downloads changed.
+    pub(crate) storage_changed: BTreeSet<DeviceId>,
+}
+
+/// Whether the device's numbers went backwards: another content came under a number that was used in an earlier request.
+/// Then this is a device that was restored or cloned. It gets to know which ops of the batch are here already, so that
+/// it takes only the others along under its new id.
+pub(crate) fn regressed(ops: &[IncomingOp], logged: &HashMap<u64, Logged>) -> Option<Vec<u64>> {
+    let used = |op: &IncomingOp| logged.get(&op.seq).filter(|logged| !logged.refused);
+    let other = |op: &IncomingOp| used(op).is_some_and(|logged| logged.content_hash != op.content_hash);
+    let same = |op: &&IncomingOp| used(op).is_some_and(|logged| logged.content_hash == op.content_hash);
+    ops.iter().any(other).then(|| ops.iter().filter(same).map(|op| op.seq).collect())
+}
+
+/// Judges a batch. `first` is the number of its first op in the learner's scope.
+pub(crate) fn judge(caller: Caller, ops: &[IncomingOp], known: Known, first: i64) -> Taken<'_> {
+    let mut judging = Judging { caller, known, taken: Taken::default() };
+    for (op, number) in ops.iter().zip(first..) {
+        let outcome = judging.op(op, number);
+        judging.taken.results.push(PushResult { seq: op.seq, outcome });
+    }
+    judging.taken
+}
+
+struct Judging<'a> {
+    caller: Caller,
+    known: Known,
+    taken: Taken<'a>,
+}
+
+impl<'a> Judging<'a> {
+    fn op(&mut self, incoming: &'a IncomingOp, number: i64) -> PushOutcome {
+        if let Some(logged) = self.known.logged.get(&incoming.seq).filter(|logged| !logged.refused) {
+            return if logged.content_hash == incoming.content_hash {
+                PushOutcome::Duplicate
+            } else {
+                rejected(Rejection::new(RejectCode::KeyReused, "another content came under this key"))
+            };
+        }
+        let outcome = match &incoming.op {
+            Err(rejection) => rejected(rejection.clone()),
+            Ok(op) => match admit(op, self.known_to(op, incoming)) {
+                Err(rejection) => rejected(rejection),
+                Ok(()) if self.take(op, incoming, number) => PushOutcome::Applied,
+                Ok(()) => PushOutcome::Superseded,
+            },
+        };
+        let refused = matches!(outcome, PushOutcome::Rejected { .. });
+        self.known.logged.insert(incoming.seq, Logged { content_hash: incoming.content_hash, refused });
+        let entry = Entry { op: incoming, outcome: word_for(&outcome) };
+        self.taken.log.insert(i64::try_from(incoming.seq).unwrap_or(i64::MAX), entry);
+        self.taken.audit.push(entry);
+        outcome
+    }
+
+    fn known_to(&self, op: &Op, incoming: &IncomingOp) -> KnownToOp {
+        let me = self.caller.learner;
+        let mut known = KnownToOp::default();
+        match op {
+            Op::Answer(id, _) | Op::Session(id, ..) | Op::Statistics(id, _) => {
+                let strange =
+                    |(owner, session): &(LearnerId, Session)| *owner != me || Some(session.lesson_id) != op.lesson_id();
+                known.foreign = self.known.sessions.get(id).is_some_and(strange);
+            }
+            Op::BookmarkPut(id, _) | Op::BookmarkDeleted(id, _) => {
+                let strange =
+                    |(owner, mark): &(LearnerId, Bookmark)| *owner != me || Some(mark.lesson_id) != op.lesson_id();
+                known.foreign = self.known.bookmarks.get(id).is_some_and(strange);
+            }
+            Op::Download(id, report) => {
+                known.foreign = self.known.downloads.get(id).is_some_and(|(owner, _)| *owner != me);
+                known.unit = self.known.units.contains(&report.unit_id);
+            }
+            Op::Position(..) | Op::Completed(..) => {}
+        }
+        if let Some((course, facts)) = op.lesson_id().and_then(|lesson| self.known.lessons.get(&lesson)) {
+            known.lesson = Some(*facts);
+            let in_time =
+                |end: &Option<TimeMs>| end.is_none_or(|end| incoming.effective_at < end.plus_ms(OP_TIME_TOLERANCE_MS));
+            known.enrolled = self.known.last_days.get(course).is_some_and(in_time);
+        }
+        known
+    }
+
+    /// Joins an op's effect with what is there. Whether that changed anything.
+    fn take(&mut self, op: &Op, incoming: &IncomingOp, number: i64) -> bool {
+        let me = self.caller.learner;
+        let stamp = Stamp { at: incoming.effective_at, device_id: self.caller.device, seq: incoming.seq };
+        match op.effect(stamp) {
+            Effect::Progress(new) => {
+                let key = (new.lesson_id, new.attempt);
+                let Some(joined) = joined(self.known.progress.get(&key), new, Progress::join) else { return false };
+                self.known.progress.insert(key, joined.clone());
+                self.taken.progress.insert(key, (joined, number));
+            }
+            Effect::Session(new) => {
+                let key = new.id;
+                let old = self.known.sessions.get(&key).map(|(_, session)| session);
+                let Some(joined) = joined(old, new, Session::join) else { return false };
+                self.known.sessions.insert(key, (me, joined.clone()));
+                self.taken.sessions.insert(key, (joined, number));
+            }
+            Effect::Answer(new) => self.taken.answers.push((new, number)),
+            Effect::Bookmark(new) => {
+                let key = new.id;
+                let old = self.known.bookmarks.get(&key).map(|(_, mark)| mark);
+                let Some(joined) = joined(old, new, Bookmark::join) else { return false };
+                self.known.bookmarks.insert(key, (me, joined.clone()));
+                self.taken.bookmarks.insert(key, (joined, number));
+            }
+            Effect::Download(id, report, stamp) => {
+                let old = self.known.downloads.get(&id).map(|(_, stamp)| *stamp);
+                if old.is_some_and(|old| old >= stamp) {
+                    return false;
+                }
+                self.taken.storage_changed.extend(old.map(|old| old.device_id));
+                self.taken.storage_changed.insert(stamp.device_id);
+                self.known.downloads.insert(id, (me, stamp));
+                self.taken.downloads.insert(id, (report, stamp));
+            }
+        }
+        true
+    }
+}
+
+/// The join with what is there, if that is something else.
+fn joined<T: Clone + PartialEq>(old: Option<&T>, new: T, join: impl FnOnce(T, T) -> T) -> Option<T> {
+    match old {
+        None => Some(new),
+        Some(old) => Some(join(old.clone(), new)).filter(|joined| joined != old),
+    }
+}
+
+fn rejected(rejection: Rejection) -> PushOutcome {
+    PushOutcome::Rejected { code: rejection.code, detail: rejection.detail }
+}
+
+const fn word_for(outcome: &PushOutcome) -> &'static str {
+    match outcome {
+        PushOutcome::Applied => "applied",
+        PushOutcome::Duplicate => "duplicate",
+        PushOutcome::Superseded => "superseded",
+        PushOutcome::Rejected { .. } => "rejected",
+        PushOutcome::Retry { .. } => "retry",
+    }
+}

@@ -1,0 +1,87 @@
+//! Courses, units and blobs as they are.
+
+use carrel_model::{
+    BlobHash, CourseId, LearnerId, UnitId,
+    content::{Course, Unit},
+    pieces::Manifest,
+};
+
+use super::{Database, Transaction, values};
+use crate::{
+    rules::Denial,
+    store::{Blob, StoreError, UnitScope},
+};
+
+/// The courses a learner may see. An enrolment that has run out still shows them: it can be renewed.
+pub(super) const VISIBLE: &str = "SELECT c.course_id FROM courses c WHERE c.deleted_at IS NULL AND (c.open OR EXISTS (
+         SELECT 1 FROM enrolments e
+         WHERE e.learner_id = $1 AND e.course_id = c.course_id AND e.ended_at IS NULL
+     )) ORDER BY c.course_id";
+
+pub(super) async fn visible(tx: &mut dyn Transaction, learner: LearnerId) -> Result<Vec<CourseId>, StoreError> {
+    let rows = tx.rows(VISIBLE, values![learner]).await?;
+    rows.iter().map(|row| row.word("course_id")).collect()
+}
+
+pub(super) async fn courses(db: &dyn Database, learner: LearnerId) -> Result<Vec<Course>, StoreError> {
+    let rows = db
+        .read(
+            "SELECT c.body FROM courses c WHERE c.deleted_at IS NULL AND (c.open OR EXISTS (
+                 SELECT 1 FROM enrolments e
+                 WHERE e.learner_id = $1 AND e.course_id = c.course_id AND e.ended_at IS NULL
+             )) ORDER BY c.position, c.key",
+            values![learner],
+        )
+        .await?;
+    rows.iter().map(|row| row.json("body")).collect()
+}
+
+pub(super) async fn units(db: &dyn Database, learner: LearnerId, scope: UnitScope) -> Result<Vec<Unit>, StoreError> {
+    let rows = db
+        .read(
+            "SELECT u.body FROM units u JOIN courses c ON c.course_id = u.course_id
+             WHERE u.deleted_at IS NULL AND c.deleted_at IS NULL AND CASE WHEN $2 THEN EXISTS (
+                 SELECT 1 FROM enrolments e
+                 WHERE e.learner_id = $1 AND e.course_id = c.course_id AND e.ended_at IS NULL
+             ) ELSE c.open END
+             ORDER BY c.position, c.key, u.position",
+            values![learner, scope == UnitScope::Mine],
+        )
+        .await?;
+    rows.iter().map(|row| row.json("body")).collect()
+}
+
+pub(super) async fn unit(
+    db: &dyn Database,
+    learner: LearnerId,
+    unit: UnitId,
+) -> Result<Result<Unit, Denial>, StoreError> {
+    let mut tx = db.snapshot().await?;
+    let row = tx
+        .row("SELECT course_id, body, deleted_at IS NOT NULL AS gone FROM units WHERE unit_id = $1", values![unit])
+        .await?;
+    let Some(row) = row else { return Ok(Err(Denial::NotFound)) };
+    if !visible(tx.as_mut(), learner).await?.contains(&row.word("course_id")?) {
+        return Ok(Err(Denial::NotEnrolled));
+    }
+    if row.flag("gone")? {
+        return Ok(Err(Denial::Gone));
+    }
+    Ok(Ok(row.json("body")?))
+}
+
+pub(super) async fn blob(db: &dyn Database, hash: BlobHash) -> Result<Option<Blob>, StoreError> {
+    let rows = db.read("SELECT size, mime FROM blobs WHERE hash = $1", values![hash]).await?;
+    rows.first().map(|row| Ok(Blob { size: row.number("size")?, mime: row.text("mime")?.to_owned() })).transpose()
+}
+
+pub(super) async fn manifest(
+    tx: &mut dyn Transaction,
+    hash: BlobHash,
+) -> Result<Option<(Manifest, String)>, StoreError> {
+    let row = tx.row("SELECT size, mime, pieces FROM blobs WHERE hash = $1", values![hash]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let manifest = Manifest::from_binary(hash, row.number("size")?, row.bytes("pieces")?)
+        .map_err(|_| StoreError::Damaged("pieces"))?;
+    Ok(Some((manifest, row.text("mime")?.to_owned())))
+}

@@ -1,0 +1,69 @@
+//! Every statement on a hot path finds its rows along an index.
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
+
+use carrel_model::TimeMs;
+
+use super::{Database as _, accounts, content, epochs, pull, recall, scopes, units_page};
+use crate::store::sqlite::SqliteDatabase;
+
+/// What SQLite says it will do.
+async fn plan(database: &SqliteDatabase, sql: &'static str) -> Vec<String> {
+    let explained: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {sql}").into_boxed_str());
+    let rows = database.read(explained, Vec::new()).await.unwrap();
+    rows.iter().map(|row| row.text("detail").unwrap().to_owned()).collect()
+}
+
+async fn database(folder: &tempfile::TempDir) -> SqliteDatabase {
+    SqliteDatabase::open(&folder.path().join("plans.db"), TimeMs::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn hot_statements_scan_no_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&folder).await;
+    let hot = [
+        accounts::AUTHENTICATE,
+        recall::LOGGED.sqlite,
+        recall::LESSONS.sqlite,
+        recall::PERIODS,
+        recall::UNITS.sqlite,
+        recall::PROGRESS.sqlite,
+        recall::SESSIONS.sqlite,
+        recall::BOOKMARKS.sqlite,
+        recall::DOWNLOADS.sqlite,
+        scopes::COUNTERS.sqlite,
+        epochs::BY_NAME,
+        units_page::CHANGED,
+        units_page::THERE.sqlite,
+        pull::ANSWERS_THERE,
+    ];
+    for sql in hot {
+        let plan = plan(&database, sql).await;
+        // The set itself is walked through, and a constant is one row.
+        let scans: Vec<_> = plan
+            .iter()
+            .filter(|step| step.starts_with("SCAN") && !step.contains("json_each") && !step.contains("CONSTANT"))
+            .collect();
+        assert!(scans.is_empty(), "{sql}\n{plan:#?}");
+        assert!(plan.iter().any(|step| step.starts_with("SEARCH")), "{sql}\n{plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn courses_in_sight_are_found_by_one_look_at_each_enrolment() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&database(&folder).await, content::VISIBLE).await;
+    assert!(plan.iter().any(|step| step.contains("enrolments_current")), "{plan:#?}");
+}
+
+#[tokio::test]
+async fn every_set_is_read_along_an_index_in_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&folder).await;
+    for sql in [pull::PROGRESS, pull::SESSIONS, pull::ANSWERS, pull::BOOKMARKS, pull::TOMBSTONES] {
+        let plan = plan(&database, sql).await;
+        assert_eq!(plan.len(), 1, "no sorting afterwards: {plan:?}");
+        let along = |step: &String| step.starts_with("SEARCH") && step.contains("_by_seq");
+        assert!(plan.iter().all(along), "{plan:?}");
+    }
+}
