@@ -71,6 +71,9 @@ pub trait OpenFile: fmt::Debug + Send + Sync {
     /// to be written again, and a second call proves nothing.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Its durable bytes won't be read soon and needn't stay in memory. Only a hint.
+    fn release(&self) {}
+
     /// Makes *everything* on its volume durable, names included, and reports whatever failed since this file was opened;
     /// `false`: there is no such call here, and nothing was done. For many small files at once.
     fn sync_volume(&self) -> io::Result<bool>;

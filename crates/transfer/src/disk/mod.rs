@@ -29,6 +29,7 @@ use std::{
 };
 
 use carrel_model::pieces::Manifest;
+use tokio::sync::Semaphore;
 
 use crate::{FetchError, Journal};
 
@@ -36,6 +37,8 @@ pub(crate) use buffers::Buffer;
 pub use layer::{FileId, FileLayer, FileStat, OpenFile};
 pub(crate) use part::{FileState, Judged, Opened, Part};
 pub use system::SystemFiles;
+
+const SHORT_CALLS: usize = 4;
 
 /// How much memory and room fetches may take.
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ struct Shared {
     floor_bytes: u64,
     buffers: buffers::Buffers,
     writers: writers::Writers,
+    /// How many short calls to the system run at once.
+    turns: Semaphore,
     volumes: Mutex<BTreeMap<u64, Arc<syncer::Volume>>>,
 }
 
@@ -77,6 +82,7 @@ impl Disk {
             floor_bytes: options.floor_bytes,
             buffers: buffers::Buffers::new(options.buffer_bytes),
             writers: writers::Writers::new(options.writers),
+            turns: Semaphore::new(SHORT_CALLS),
             volumes: Mutex::default(),
         }))
     }
@@ -96,6 +102,15 @@ impl Disk {
     /// Whoever waits for one must hold none.
     pub(crate) async fn buffer(&self, bytes: usize) -> Buffer {
         self.0.buffers.take(bytes).await
+    }
+
+    /// As [`blocking`], for what is short: two hundred small files at once are not to start two hundred threads.
+    async fn shortly<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
+    ) -> Result<T, FetchError> {
+        let _turn = self.0.turns.acquire().await;
+        blocking(work).await
     }
 
     fn layer(&self) -> &dyn FileLayer {

@@ -88,7 +88,7 @@ impl Part {
         journal: Arc<dyn Journal>,
     ) -> Result<Opened, FetchError> {
         let opening = (disk.clone(), Arc::clone(&manifest), path.clone());
-        let (file, volume, promise, before) = blocking(move || {
+        let open = move || {
             let (disk, manifest, path) = opening;
             let opened = Instant::now();
             let file = disk.layer().open(&path)?;
@@ -102,8 +102,8 @@ impl Part {
             Place { disk: &disk, manifest: &manifest, path: &path, file: &*file, promise: &promise }.reserve(before)?;
             let modified = file.stat()?.modified;
             Ok(((file, opened, modified), volume, promise, before))
-        })
-        .await?;
+        };
+        let (file, volume, promise, before) = disk.shortly(open).await?;
         let claimed = claimed(&manifest, &*journal, before).await?;
         let record = Arc::new(Record {
             blob: manifest.hash(),
@@ -164,7 +164,7 @@ impl Part {
     /// A change is told once.
     pub(crate) async fn state(&self) -> Result<FileState, FetchError> {
         let part = Arc::clone(&self.0);
-        blocking(move || {
+        let look = move || {
             let there = match part.disk.layer().id(&part.path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileState::Gone),
                 other => other?,
@@ -177,8 +177,8 @@ impl Part {
             hands.look(stat);
             let strange = std::mem::take(&mut hands.strange);
             Ok(if strange || stat.length != part.manifest.size() { FileState::Cut } else { FileState::Whole })
-        })
-        .await
+        };
+        self.0.disk.shortly(look).await
     }
 
     /// Gives the file its length and room back after it was cut.

@@ -253,6 +253,7 @@ impl Drop for Turn {
 struct Snapshot {
     record: Arc<Record>,
     verified: Option<PieceSet>,
+    pieces: u64,
     data: bool,
     name: bool,
     waiters: Vec<oneshot::Sender<Result<(), FetchError>>>,
@@ -272,11 +273,23 @@ impl Snapshot {
         known.since = None;
         Some(Self {
             record: Arc::clone(record),
+            pieces: known.verified.pieces(),
             verified: recorded.then(|| known.verified.clone()),
             data,
             name: !known.named && (known.complete || recorded),
             waiters: std::mem::take(&mut known.waiters),
         })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.data {
+            self.record.file.sync_data()?;
+            if self.pieces > 1 {
+                // A film of a gigabyte would push everything else out of memory, and new memory costs more than used.
+                self.record.file.release();
+            }
+        }
+        Ok(())
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {
@@ -311,8 +324,7 @@ fn sync(layer: &dyn FileLayer, due: &[Snapshot]) -> Vec<io::Result<()>> {
             return due.iter().map(|_| Ok(())).collect();
         }
     }
-    let mut outcomes: Vec<_> =
-        due.iter().map(|snapshot| if snapshot.data { snapshot.record.file.sync_data() } else { Ok(()) }).collect();
+    let mut outcomes: Vec<_> = due.iter().map(Snapshot::sync).collect();
     let named = due.iter().filter(|snapshot| snapshot.name).map(|snapshot| &snapshot.record.folder);
     for folder in named.collect::<BTreeSet<_>>() {
         if let Err(error) = layer.sync_folder(folder) {

@@ -71,7 +71,12 @@ impl OpenFile for SystemFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        // After a failed sync Linux keeps the bytes as if they were on disk. Without them the next run reads what is.
         self.0.sync_data().inspect_err(|_| native::forget(&self.0))
+    }
+
+    fn release(&self) {
+        native::forget(&self.0);
     }
 
     fn sync_volume(&self) -> io::Result<bool> {
@@ -101,7 +106,7 @@ mod native {
         FileId { volume: metadata.dev(), file: metadata.ino() }
     }
 
-    /// After a failed sync Linux keeps the bytes as if they were on disk. Without them the next run reads what is.
+    /// Drops from memory what needn't be written any more, and begins to write what does.
     pub(super) fn forget(file: &File) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
