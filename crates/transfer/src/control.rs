@@ -1,10 +1,16 @@
 //! The caller's hand on a running fetch: stop it, hurry it, watch it.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
-use crate::FetchError;
+use crate::{FetchError, run::pace::Pace};
 
 /// What a fetch is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,6 +93,10 @@ pub struct Control {
     wish: watch::Sender<Wish>,
     nudge: watch::Sender<u64>,
     progress: watch::Sender<Progress>,
+    urgency: watch::Sender<Urgency>,
+    /// Whether the urgency was set here; otherwise it is the request's.
+    is_urgency_set: Arc<AtomicBool>,
+    pace: Arc<Pace>,
 }
 
 impl Default for Control {
@@ -103,6 +113,9 @@ impl Control {
             wish: watch::Sender::new(Wish::Go),
             nudge: watch::Sender::new(0),
             progress: watch::Sender::new(Progress::default()),
+            urgency: watch::Sender::new(Urgency::default()),
+            is_urgency_set: Arc::default(),
+            pace: Arc::default(),
         }
     }
 
@@ -127,6 +140,17 @@ impl Control {
         self.nudge.send_modify(|count| *count = count.wrapping_add(1));
     }
 
+    /// Limits this fetch to so many bytes per second, from now on; `None` takes the limit off.
+    pub fn set_rate(&self, bytes_per_second: Option<u64>) {
+        self.pace.set(bytes_per_second);
+    }
+
+    /// Makes this fetch more, or less, urgent than its request said.
+    pub fn set_urgency(&self, urgency: Urgency) {
+        self.is_urgency_set.store(true, Ordering::Release);
+        self.urgency.send_replace(urgency);
+    }
+
     /// Watches the progress. The value changes at most a few times per second and at every change of state.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
@@ -144,7 +168,19 @@ impl Control {
     pub(crate) fn ears(&self) -> Ears {
         let mut nudge = self.nudge.subscribe();
         nudge.mark_unchanged();
-        Ears { wish: self.wish.subscribe(), nudge, _control: self.clone() }
+        Ears { wish: self.wish.subscribe(), nudge, everybody: None, _control: self.clone() }
+    }
+
+    /// The urgency, which is that of the request unless it was set here.
+    pub(crate) fn urgency(&self, of_request: Urgency) -> watch::Receiver<Urgency> {
+        if !self.is_urgency_set.load(Ordering::Acquire) {
+            self.urgency.send_replace(of_request);
+        }
+        self.urgency.subscribe()
+    }
+
+    pub(crate) fn pace(&self) -> Arc<Pace> {
+        Arc::clone(&self.pace)
     }
 }
 
@@ -160,6 +196,8 @@ pub(crate) enum Interruption {
 pub(crate) struct Ears {
     wish: watch::Receiver<Wish>,
     nudge: watch::Receiver<u64>,
+    /// Nudges for all fetches.
+    everybody: Option<watch::Receiver<u64>>,
     // Keeps the senders alive, so that waiting for them never fails.
     _control: Control,
 }
@@ -174,12 +212,26 @@ impl Ears {
         }
     }
 
+    /// Listens to nudges for all fetches as well.
+    pub(crate) fn with(mut self, everybody: watch::Receiver<u64>) -> Self {
+        self.everybody = Some(everybody);
+        self
+    }
+
     /// Returns when the caller wants an end or a new connection; may be dropped and called again.
     pub(crate) async fn interrupted(&mut self) -> Interruption {
         tokio::select! {
             biased;
             _ = self.wish.wait_for(|wish| *wish != Wish::Go) => Interruption::Stop,
             _ = self.nudge.changed() => Interruption::Reconnect,
+            true = nudged(self.everybody.as_mut()) => Interruption::Reconnect,
         }
+    }
+}
+
+async fn nudged(everybody: Option<&mut watch::Receiver<u64>>) -> bool {
+    match everybody {
+        Some(nudge) => nudge.changed().await.is_ok(),
+        None => false,
     }
 }

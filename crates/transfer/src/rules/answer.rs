@@ -22,7 +22,6 @@ pub(crate) const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) start: u64,
-    pub(crate) end: u64,
     /// The size of the blob.
     pub(crate) size: u64,
     /// Whether the source may send the blob from its start however far the wanted bytes are: it has ignored a range before.

@@ -1,41 +1,52 @@
 //! The piece being received: where the next bytes belong. Pure.
 //!
-//! It outlives a broken connection, so that a source that is always cut after a few KiB still gets a piece through.
+//! What has arrived outlives a broken connection, so that a source that is always cut after a few KiB still gets a piece
+//! through. It remembers who sent it: when bytes of two servers make a wrong piece, nobody knows which of them lied.
 
-use carrel_model::pieces::Manifest;
+use url::Origin;
 
-/// A piece of which some bytes have arrived.
+/// The beginning of a piece, kept between two connections. Not in a buffer of the pool, which others need meanwhile.
 #[derive(Debug)]
-pub(crate) struct Incoming {
-    pub(crate) piece: u64,
-    pub(crate) buffer: Vec<u8>,
-    length: usize,
+pub(crate) struct Partial {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) from: Senders,
 }
 
-impl Incoming {
-    pub(crate) fn new(manifest: &Manifest, piece: u64, mut buffer: Vec<u8>) -> Self {
-        let length = usize::try_from(manifest.piece_range(piece).1).unwrap_or(0);
-        buffer.clear();
-        buffer.reserve_exact(length);
-        Self { piece, buffer, length }
+/// Which servers sent the bytes of a piece.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Senders {
+    first: Option<Origin>,
+    mixed: bool,
+}
+
+impl Senders {
+    /// Bytes came from this one.
+    pub(crate) fn add(&mut self, origin: &Origin) {
+        match &self.first {
+            None => self.first = Some(origin.clone()),
+            Some(first) => self.mixed |= first != origin,
+        }
     }
 
-    /// How many of its bytes are still to come.
-    pub(crate) const fn room(&self) -> usize {
-        self.length.saturating_sub(self.buffer.len())
+    /// The one that sent all of them, if it was one.
+    pub(crate) const fn only(&self) -> Option<&Origin> {
+        if self.mixed { None } else { self.first.as_ref() }
     }
+}
 
-    pub(crate) const fn is_full(&self) -> bool {
-        self.buffer.len() == self.length
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// How many of its bytes have arrived.
-    pub(crate) const fn arrived(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// Forgets what arrived after that many bytes.
-    pub(crate) fn forget_after(&mut self, arrived: usize) {
-        self.buffer.truncate(arrived);
+    #[test]
+    fn blames_one_sender_and_not_two() {
+        let origin = |port| Origin::Tuple("http".to_owned(), url::Host::Domain("a".to_owned()), port);
+        let mut senders = Senders::default();
+        assert_eq!(senders.only(), None);
+        senders.add(&origin(1));
+        senders.add(&origin(1));
+        assert_eq!(senders.only(), Some(&origin(1)));
+        senders.add(&origin(2));
+        assert_eq!(senders.only(), None);
     }
 }

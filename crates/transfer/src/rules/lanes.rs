@@ -129,6 +129,13 @@ impl Lanes {
         self.pause(now);
     }
 
+    /// The source can't serve parts: one lane, for good.
+    pub(crate) const fn only_one(&mut self) {
+        self.most = 1;
+        self.wanted = 1;
+        self.restart();
+    }
+
     /// The source asked for patience.
     pub(crate) fn fewer(&mut self, now: Duration) {
         self.wanted = (self.wanted / 2).max(1);

@@ -1,7 +1,9 @@
 //! When to try again, with what, and when to give up. Pure: setbacks and a random number in, a step out.
 //!
-//! Waits grow with full jitter. Bytes that arrive reset the count, so a bad line that moves forward is never given up;
-//! addresses are renewed at most twice without any progress, so a refusal is never asked for ever.
+//! A broken network is probed fast at first: most outages last seconds, and every second of waiting too long is lost. Only
+//! when it stays broken, and for everything a server says itself, waits grow with full jitter. Bytes that arrive reset the
+//! count, so a bad line that moves forward is never given up; addresses are renewed at most twice without any progress, so
+//! a refusal is never asked for ever.
 
 use std::time::Duration;
 
@@ -35,10 +37,12 @@ pub(crate) enum Setback {
         status: u16,
     },
     Lied(Lie),
+    /// The address expired before the request was sent: nobody was asked.
+    Late,
+    /// The connections were forgotten while the request waited for one.
+    Interrupted,
     /// The whole blob although a far range was asked for.
     RangeIgnored,
-    /// The caller asked for a new connection or an end.
-    Interrupted,
     /// The addresses could not be resolved now.
     Addresses {
         retry_after: Option<Duration>,
@@ -74,6 +78,12 @@ pub(crate) struct Limits {
 /// Received bytes that count as progress.
 const PROGRESS_BYTES: u64 = 64 << 10;
 const RENEWALS_WITHOUT_PROGRESS: u32 = 2;
+/// So long a broken network is probed fast.
+const PROBING: Duration = Duration::from_secs(15);
+const SHORTEST_PROBE: Duration = Duration::from_millis(120);
+const LONGEST_PROBE: Duration = Duration::from_millis(800);
+/// The wait between two probes, as a part of the time without a network: few of it is lost, and few probes are made.
+const PROBE_PART: f64 = 0.12;
 /// A portal doesn't go away by asking: fewer attempts, so that the learner hears of it soon.
 const PAGE_ATTEMPTS: u32 = 3;
 
@@ -83,11 +93,13 @@ pub(crate) struct Patience {
     failures: u32,
     renewals: u32,
     received: u64,
+    /// How long the network has been broken: attempts and waits since the first failure.
+    broken: Option<Duration>,
 }
 
 impl Patience {
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self { limits, failures: 0, renewals: 0, received: 0 }
+        Self { limits, failures: 0, renewals: 0, received: 0, broken: None }
     }
 
     /// So many wanted bytes have arrived.
@@ -97,13 +109,20 @@ impl Patience {
             self.failures = 0;
             self.renewals = 0;
             self.received = 0;
+            self.broken = None;
         }
     }
 
-    /// What to do after a setback; `jitter` in `0.0..1.0`.
-    pub(crate) fn after(&mut self, setback: &Setback, jitter: f64) -> Step {
+    /// The network is another one: it is probed fast again.
+    pub(crate) const fn refresh(&mut self) {
+        self.broken = None;
+    }
+
+    /// What to do after an attempt that took so long and ended so; `jitter` in `0.0..1.0`.
+    pub(crate) fn after(&mut self, setback: &Setback, took: Duration, jitter: f64) -> Step {
         match setback {
-            Setback::Interrupted => Step::Again { wait: Duration::ZERO, cause: WaitCause::Network, switch: false },
+            // No source has said anything, so this says nothing about one.
+            Setback::Late => Step::Again { wait: Duration::ZERO, cause: WaitCause::Addresses, switch: false },
             Setback::Expired => self.renew(ResolveReason::Expired, setback),
             Setback::Tls(_)
             | Setback::TooManyRedirects
@@ -112,8 +131,27 @@ impl Patience {
             | Setback::Gone
             | Setback::Rejected { .. }
             | Setback::Lied(_) => Step::Drop,
+            Setback::Cut | Setback::Interrupted | Setback::Unreachable(_) => {
+                self.probe(setback, took, jitter).unwrap_or_else(|| self.again(setback, jitter))
+            }
             _ => self.again(setback, jitter),
         }
+    }
+
+    /// The next fast probe of a broken network, while it is time for that.
+    fn probe(&mut self, setback: &Setback, took: Duration, jitter: f64) -> Option<Step> {
+        let wait = match self.broken {
+            // A line that worked until now is most often back at once.
+            None => Duration::ZERO,
+            Some(broken) if broken + took < PROBING => {
+                let even = (broken + took).mul_f64(PROBE_PART).clamp(SHORTEST_PROBE, LONGEST_PROBE);
+                even.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0)
+            }
+            Some(_) => return None,
+        };
+        // What came before the first failure was no outage.
+        self.broken = Some(self.broken.map_or(Duration::ZERO, |broken| broken + took) + wait);
+        Some(Step::Again { wait, cause: WaitCause::Network, switch: *setback != Setback::Cut })
     }
 
     /// What to do when the last source has been dropped for this reason.
@@ -142,7 +180,7 @@ impl Patience {
             return Step::GiveUp(error_of(setback));
         }
         // A line that worked until now is most often back at once.
-        let first_cut = failures == 0 && matches!(setback, Setback::Cut | Setback::Stalled | Setback::RangeIgnored);
+        let first_cut = failures == 0 && matches!(setback, Setback::Stalled | Setback::RangeIgnored);
         let backoff = if first_cut { Duration::ZERO } else { self.backoff(failures).mul_f64(jitter.clamp(0.0, 1.0)) };
         let asked = match setback {
             Setback::Busy { retry_after, .. } | Setback::Addresses { retry_after, .. } => *retry_after,
@@ -177,7 +215,7 @@ fn error_of(setback: &Setback) -> FetchError {
         Setback::Page => FetchError::NotAService,
         Setback::TooManyRedirects => FetchError::TooManyRedirects,
         Setback::ForbiddenRedirect => FetchError::ForbiddenRedirect,
-        Setback::Expired | Setback::Refused => FetchError::NotAuthorised,
+        Setback::Late | Setback::Expired | Setback::Refused => FetchError::NotAuthorised,
         Setback::Gone => FetchError::Gone,
         Setback::Busy { status, retry_after } => FetchError::Busy { status, retry_after },
         Setback::Failed { status } | Setback::Rejected { status } => FetchError::Http { status },

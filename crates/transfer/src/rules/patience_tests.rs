@@ -14,6 +14,8 @@ const LIMITS: Limits = Limits {
     longest_wait: Duration::from_secs(900),
 };
 
+const TOOK: Duration = Duration::from_millis(1);
+
 fn wait(step: &Step) -> Option<u64> {
     if let Step::Again { wait, .. } = step { Some(wait.as_secs()) } else { None }
 }
@@ -21,38 +23,82 @@ fn wait(step: &Step) -> Option<u64> {
 #[test]
 fn waits_double_up_to_the_cap_and_end() {
     let mut patience = Patience::new(LIMITS);
-    let steps: Vec<_> = (0..8).map(|_| patience.after(&Setback::Failed { status: 500 }, 1.0)).collect();
+    let steps: Vec<_> = (0..8).map(|_| patience.after(&Setback::Failed { status: 500 }, TOOK, 1.0)).collect();
     let waits: Vec<_> = steps.iter().map(wait).collect();
     assert_eq!(waits, [Some(1), Some(2), Some(4), Some(8), Some(16), Some(32), Some(60), None]);
     assert!(matches!(steps.last(), Some(Step::GiveUp(FetchError::Http { status: 500 }))));
 }
 
 #[test]
-fn the_first_cut_is_retried_at_once() {
+fn a_broken_network_is_probed_fast_and_then_slower() {
     let mut patience = Patience::new(LIMITS);
-    assert_eq!(wait(&patience.after(&Setback::Cut, 1.0)), Some(0));
-    assert_eq!(wait(&patience.after(&Setback::Cut, 1.0)), Some(2));
+    let mut waits = Vec::new();
+    let error = loop {
+        match patience.after(&Setback::Cut, Duration::ZERO, 0.5) {
+            Step::Again { wait, .. } => waits.push(wait),
+            Step::GiveUp(error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(error, FetchError::Unreachable(_)));
+    assert_eq!(waits[0], Duration::ZERO);
+    assert!(waits[1] >= Duration::from_millis(100) && waits[1] <= Duration::from_millis(300));
+    let (fast, slow) = waits.split_at(waits.len() - 7);
+    assert!(fast.iter().all(|wait| *wait <= Duration::from_secs(1)));
+    assert!(fast.is_sorted() && fast.iter().sum::<Duration>() >= Duration::from_secs(14));
+    assert_eq!(slow[0], Duration::from_millis(500), "from here on as after any failure, with full jitter");
+    assert_eq!(slow[6], Duration::from_secs(30));
+}
+
+#[test]
+fn little_of_the_time_after_an_outage_is_lost() {
+    for outage_ms in [1000_u64, 2000, 3000] {
+        let mut patience = Patience::new(LIMITS);
+        let mut at = Duration::ZERO;
+        let mut probes = 0;
+        while at < Duration::from_millis(outage_ms) {
+            let Step::Again { wait, .. } = patience.after(&Setback::Unreachable(String::new()), TOOK, 1.0) else {
+                panic!("too early to give up")
+            };
+            at += wait;
+            probes += 1;
+        }
+        let lost = at - Duration::from_millis(outage_ms);
+        assert!(lost <= Duration::from_millis(outage_ms / 6), "{lost:?} after {outage_ms} ms");
+        assert!(probes <= 20, "{probes} probes in {outage_ms} ms");
+    }
+}
+
+#[test]
+fn progress_and_a_new_network_make_probes_fast_again() {
+    let mut patience = Patience::new(LIMITS);
+    assert_eq!(wait(&patience.after(&Setback::Cut, TOOK, 1.0)), Some(0));
+    let slow = patience.after(&Setback::Cut, Duration::from_secs(60), 1.0);
+    assert_eq!(wait(&slow), Some(1), "a minute without an answer is no short outage");
+    patience.refresh();
+    let Step::Again { wait: fast, .. } = patience.after(&Setback::Cut, TOOK, 1.0) else { panic!("again") };
+    assert_eq!(fast, Duration::ZERO);
     patience.received(64 << 10);
-    assert_eq!(wait(&patience.after(&Setback::Cut, 1.0)), Some(0));
+    assert_eq!(wait(&patience.after(&Setback::Failed { status: 500 }, TOOK, 1.0)), Some(1));
 }
 
 #[test]
 fn a_wait_longer_than_allowed_ends_with_the_wait_in_the_error() {
     let mut patience = Patience::new(Limits { longest_wait: Duration::from_secs(10), ..LIMITS });
     let busy = Setback::Busy { status: 503, retry_after: Some(Duration::from_secs(60)) };
-    let Step::GiveUp(error) = patience.after(&busy, 0.0) else { panic!("it must end") };
+    let Step::GiveUp(error) = patience.after(&busy, TOOK, 0.0) else { panic!("it must end") };
     assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
 }
 
 #[test]
 fn addresses_are_renewed_twice_without_progress() {
     let mut patience = Patience::new(LIMITS);
-    assert!(matches!(patience.after(&Setback::Expired, 0.0), Step::Renew(ResolveReason::Expired)));
-    assert!(matches!(patience.after(&Setback::Refused, 0.0), Step::Drop));
+    assert!(matches!(patience.after(&Setback::Expired, TOOK, 0.0), Step::Renew(ResolveReason::Expired)));
+    assert!(matches!(patience.after(&Setback::Refused, TOOK, 0.0), Step::Drop));
     assert!(matches!(patience.exhausted(&Setback::Refused), Step::Renew(ResolveReason::Refused)));
-    assert!(matches!(patience.after(&Setback::Expired, 0.0), Step::GiveUp(FetchError::NotAuthorised)));
+    assert!(matches!(patience.after(&Setback::Expired, TOOK, 0.0), Step::GiveUp(FetchError::NotAuthorised)));
     patience.received(1 << 20);
-    assert!(matches!(patience.after(&Setback::Expired, 0.0), Step::Renew(ResolveReason::Expired)));
+    assert!(matches!(patience.after(&Setback::Expired, TOOK, 0.0), Step::Renew(ResolveReason::Expired)));
 }
 
 fn setback() -> impl Strategy<Value = Setback> {
@@ -74,11 +120,11 @@ fn setback() -> impl Strategy<Value = Setback> {
 
 proptest! {
     #[test]
-    fn without_progress_every_sequence_ends(setbacks in prop::collection::vec(setback(), 40), jitter in 0.0..1.0_f64) {
+    fn without_progress_every_sequence_ends(setbacks in prop::collection::vec(setback(), 60), jitter in 0.0..1.0_f64) {
         let mut patience = Patience::new(LIMITS);
         let mut ended = None;
         for (at, setback) in setbacks.iter().enumerate() {
-            let mut step = patience.after(setback, jitter);
+            let mut step = patience.after(setback, Duration::from_secs(1), jitter);
             if matches!(step, Step::Drop) {
                 // With one source every drop is the last.
                 step = patience.exhausted(setback);
@@ -92,6 +138,6 @@ proptest! {
                 Step::Renew(_) | Step::Drop => {}
             }
         }
-        prop_assert!(ended.is_some_and(|at| at <= 10), "eight attempts and two renewals at most");
+        prop_assert!(ended.is_some_and(|at| at <= 24), "fifteen seconds of probes, eight attempts, two renewals at most");
     }
 }

@@ -65,7 +65,11 @@ const fn float(bytes: u64) -> f64 {
     bytes as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and no more than was wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and no more than was wanted"
+)]
 const fn whole(bytes: f64) -> u64 {
     bytes as u64
 }

@@ -1,165 +1,479 @@
-//! One fetch from start to end: drives the pure parts, the connection, the writer and the checkpoints.
+//! One fetch from start to end: drives the pure parts, the lanes and the part file.
 //!
 //! What an earlier run left is used like this: journalled pieces are *claimed* and not asked for; pieces the journal
 //! doesn't know but the file holds are found by their hashes (so a kill costs only the piece that was in the air). Before
-//! the file counts as complete every claimed piece is hashed once, after the last byte arrived: a file that was edited by
-//! hand costs one pass of reading, and of fetching only what is damaged. A file received in one run is not read again.
+//! the file counts as complete every claimed piece is hashed once, after the last byte arrived; and all of them when the
+//! file was touched meanwhile. A file received in one run that nobody touched is not read again.
+//!
+//! The driver is one loop over events: a lane reports back, a wait is over, addresses have come, the caller wants
+//! something, time has passed. Lanes are futures polled in the same task, so that dropping the fetch drops everything, and
+//! a small blob costs no task. While one recovery (a wait, new addresses) is under way no lane is started, and those that
+//! receive go on.
 
-mod attempt;
+pub(crate) mod lane;
+pub(crate) mod pace;
+pub(crate) mod places;
+mod recovery;
+pub(crate) mod shared;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
-use carrel_model::pieces::Manifest;
-use tokio::time::timeout;
-
-use crate::{
-    Control, FetchError, FetchRequest, Fetched, Fetcher, Journal, Lie, PieceSet, Progress, ResolveReason, SourceError,
-    Sources, State,
-    client::{Line, OwnLine},
-    control::{Ears, Interruption},
-    disk::checkpoint::Checkpoints,
-    disk::part_file::{FileState, PartFile},
-    disk::writer::{Done, Writer},
-    rules::incoming::Incoming,
-    rules::patience::{Patience, Setback, Step},
-    rules::plan::Plan,
-    rules::speed::Speed,
-    rules::supply::Supply,
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::{Instant, Sleep, sleep};
+use url::Origin;
+
+use self::{
+    lane::{Back, Errand},
+    recovery::Recovery,
+    shared::{Shared, Wrong},
+};
+use crate::{
+    Control, FetchError, FetchRequest, Fetched, Fetcher, Journal, Progress, ResolveReason, Sources, State, WaitCause,
+    client::Line,
+    control::{Ears, Interruption},
+    disk::{FileState, Opened, Part},
+    rules::{
+        hosts::Way,
+        lanes::{Lanes, Sight},
+        patience::Patience,
+        plan::{LaneId, Plan, Worth},
+        speed::Speed,
+        supply::{Chosen, Supply},
+    },
+};
+
+/// Blobs below this size share connections.
+const SMALL_BYTES: u64 = 4 << 20;
 /// Pieces hashed between two looks at the control.
 const RECHECK_BATCH: u64 = 32;
 /// A piece may come wrong once from each source and so many times more.
 const WRONG_BEYOND_SOURCES: u32 = 2;
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// So many wrong pieces in a row, and what else the lanes would bring isn't worth reading before those are settled.
+const WRONG_IN_A_ROW: u32 = 2;
+/// How often the driver looks at lanes, speed and progress.
+const TICK: Duration = Duration::from_millis(200);
+/// How often it is looked whether the path still leads to the file.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A file that is deleted again and again is given up.
+const FILES: u32 = 4;
+/// Work of less than this is not taken from a lane that moves.
+const WORTH_TIME_SECONDS: f64 = 0.5;
+const SHORTEST_SLOW: Duration = Duration::from_secs(2);
 
-pub(crate) struct Run<'a> {
-    pub(crate) fetcher: &'a Fetcher,
-    pub(crate) manifest: Arc<Manifest>,
+type Future<T> = Pin<Box<dyn std::future::Future<Output = T> + Send>>;
+
+pub(crate) struct Run {
+    shared: Arc<Shared>,
     sources: Arc<dyn Sources>,
+    journal: Arc<dyn Journal>,
     control: Control,
-    pub(crate) ears: Ears,
-    /// The connection, kept between requests.
-    pub(crate) line: Line,
-    pub(crate) plan: Plan,
-    pub(crate) supply: Supply,
-    pub(crate) patience: Patience,
-    pub(crate) writer: Writer,
-    part: PartFile,
-    checkpoints: Checkpoints,
-    pub(crate) incoming: Option<Incoming>,
-    pub(crate) speed: Speed,
-    pub(crate) bytes_fetched: u64,
-    /// Wrong pieces since the connection was opened.
-    pub(crate) wrong_here: u32,
+    ears: Ears,
+    path: PathBuf,
+    part: Part,
+    files: u32,
+    supply: Supply,
+    patience: Patience,
+    rule: Lanes,
+    way: Way,
+    lanes: FuturesUnordered<Future<Back>>,
+    running: BTreeMap<LaneId, Origin>,
+    next_lane: LaneId,
+    /// Connections whose lanes have reported back well.
+    spare: Vec<Line>,
+    recovery: Option<Recovery>,
+    /// Waited for this moment of the host's patience already.
+    waited_until: Duration,
+    /// Which servers gave a piece wrong.
+    blamed: BTreeMap<u64, Vec<Origin>>,
+    wrong_in_a_row: u32,
+    looking: Option<Future<Result<FileState, FetchError>>>,
+    looked_at: Duration,
+    tick: Pin<Box<Sleep>>,
+    round_trip: Duration,
+    speed: Speed,
+    per_second: u64,
+    counted: u64,
     retries: u32,
     state: State,
-    shown_at: Duration,
 }
 
-/// Why an attempt ended: something to recover from, or the end of the fetch.
-pub(crate) enum Broken {
-    Setback(Setback),
-    End(FetchError),
+/// What woke the driver.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way from a select to a match")]
+enum Event {
+    Interrupted(Interruption),
+    Back(Back),
+    Recovered(recovery::End),
+    Looked(Result<FileState, FetchError>),
+    News,
+    Tick,
 }
 
-impl From<FetchError> for Broken {
-    fn from(error: FetchError) -> Self {
-        Self::End(error)
-    }
-}
-
-impl From<Setback> for Broken {
-    fn from(setback: Setback) -> Self {
-        Self::Setback(setback)
-    }
-}
-
-impl<'a> Run<'a> {
+impl Run {
     pub(crate) async fn fetch(
-        fetcher: &'a Fetcher,
+        fetcher: &Fetcher,
         request: FetchRequest,
         sources: Arc<dyn Sources>,
         journal: Arc<dyn Journal>,
         control: Control,
     ) -> Result<Fetched, FetchError> {
-        let FetchRequest { manifest, path } = request;
-        let ears = control.ears();
+        let FetchRequest { manifest, path, urgency } = request;
+        let ears = control.ears().with(fetcher.nudges());
         ears.stop()?;
-        let bytes_total = manifest.size();
-        control.show(Progress { bytes_total, state: State::Checking, ..Progress::default() });
+        let size = manifest.size();
+        control.show(Progress { bytes_total: size, state: State::Checking, ..Progress::default() });
 
-        let (part, before) = open(path.clone(), bytes_total).await?;
-        let recorded = recorded(&manifest, &*journal, before).await?;
-        let checkpoints = Checkpoints::start(manifest.hash(), recorded.clone(), part.clone(), journal);
-        let mut plan = Plan::new(Arc::clone(&manifest));
-        for piece in unrecorded(&manifest, &part, recorded.clone(), before).await? {
-            plan.verified(piece);
-            checkpoints.written(piece);
-        }
-        for piece in recorded.iter() {
-            plan.claimed(piece);
-        }
-        let writer = Writer::start(Arc::clone(&manifest), part.clone(), fetcher.config.buffers)?;
-        let patience = Patience::new(fetcher.limits());
-        let mut run = Run {
-            fetcher,
-            manifest,
+        let opened = fetcher.disk().open(Arc::clone(&manifest), path.clone(), Arc::clone(&journal)).await?;
+        let shared = Shared::new(fetcher.clone(), manifest, control.urgency(urgency), control.pace());
+        let (way, most) =
+            if size < SMALL_BYTES { (Way::Shared, 1) } else { (Way::Own, fetcher.config().connections) };
+        let mut run = Self {
+            shared: Arc::new(shared),
             sources,
+            journal,
             control,
             ears,
-            line: Line::Own(OwnLine::default()),
-            plan,
+            path,
+            part: opened.part.clone(),
+            files: 1,
             supply: Supply::default(),
-            patience,
-            writer,
-            part,
-            checkpoints,
-            incoming: None,
+            patience: Patience::new(fetcher.limits()),
+            rule: Lanes::new(most),
+            way,
+            lanes: FuturesUnordered::new(),
+            running: BTreeMap::new(),
+            next_lane: 0,
+            spare: Vec::new(),
+            recovery: None,
+            waited_until: Duration::ZERO,
+            blamed: BTreeMap::new(),
+            wrong_in_a_row: 0,
+            looking: None,
+            looked_at: fetcher.config().clock.elapsed(),
+            tick: Box::pin(sleep(TICK)),
+            round_trip: Duration::ZERO,
             speed: Speed::default(),
-            bytes_fetched: 0,
-            wrong_here: 0,
+            per_second: 0,
+            counted: 0,
             retries: 0,
             state: State::Checking,
-            shown_at: Duration::ZERO,
         };
+        run.take_in(opened);
         let outcome = run.work().await;
-        run.end(outcome, path).await
+        run.end(outcome).await
+    }
+
+    /// Begins with what the file and the journal hold.
+    fn take_in(&mut self, opened: Opened) {
+        let mut core = self.shared.core();
+        core.plan = Plan::new(Arc::clone(&self.shared.manifest));
+        core.partials.clear();
+        for piece in opened.found {
+            core.plan.verified(piece);
+        }
+        for piece in opened.claimed.iter() {
+            core.plan.claimed(piece);
+        }
+        drop(core);
+        self.part = opened.part;
     }
 
     async fn work(&mut self) -> Result<(), FetchError> {
         loop {
             self.ears.stop()?;
-            self.settle_ready()?;
-            if self.checkpoints.has_failed() {
+            self.hear()?;
+            if self.part.has_failed() {
                 // `end` fetches the reason.
-                return Err(FetchError::Io(std::io::Error::other("the checkpoint failed")));
+                return Err(io::Error::other("the checkpoint failed").into());
             }
-            if let Some(span) = self.plan.next() {
-                self.wrong_here = 0;
-                match self.attempt(span).await {
-                    Ok(()) => {}
-                    Err(Broken::End(error)) => return Err(error),
-                    Err(Broken::Setback(setback)) => self.recover(setback).await?,
+            self.start_lanes()?;
+            if self.lanes.is_empty() && self.recovery.is_none() && !self.shared.core().plan.has_submitted() {
+                // What came in since `hear` is looked at first.
+                if self.has_news() {
+                    continue;
                 }
-            } else if self.writer.in_flight() > 0 {
-                let done = self.writer.next_done().await?;
-                self.settle(done)?;
-            } else if self.recheck().await? {
-                return Ok(());
+                if self.recheck().await? {
+                    return Ok(());
+                }
+                continue;
+            }
+            match self.next_event().await {
+                Event::Interrupted(Interruption::Stop) | Event::News => {}
+                Event::Interrupted(Interruption::Reconnect) => self.reconnect(),
+                Event::Back(back) => self.back(back)?,
+                Event::Recovered(end) => self.recovered(end)?,
+                Event::Looked(state) => {
+                    self.looking = None;
+                    self.looked(state?).await?;
+                }
+                Event::Tick => self.on_tick(),
             }
         }
     }
 
-    /// Ends the fetch: everything handed to the writer is judged, made durable and recorded, however it went.
-    async fn end(mut self, outcome: Result<(), FetchError>, path: PathBuf) -> Result<Fetched, FetchError> {
-        while self.writer.in_flight() > 0 {
-            let Ok(done) = self.writer.next_done().await else { break };
-            // The outcome stands; what else fails now would only hide it.
-            self.settle(done).ok();
+    async fn next_event(&mut self) -> Event {
+        let Self { ears, lanes, recovery, looking, shared, tick, .. } = self;
+        let has_recovery = recovery.is_some();
+        let has_look = looking.is_some();
+        tokio::select! {
+            biased;
+            what = ears.interrupted() => Event::Interrupted(what),
+            Some(back) = lanes.next(), if !lanes.is_empty() => Event::Back(back),
+            end = async { match recovery { Some(recovery) => recovery.end().await, None => recovery::End::Waited } },
+                if has_recovery => Event::Recovered(end),
+            state = async { match looking { Some(looking) => looking.await, None => Ok(FileState::Whole) } },
+                if has_look => Event::Looked(state),
+            () = shared.news.notified() => Event::News,
+            () = tick.as_mut() => Event::Tick,
         }
+    }
+
+    fn has_news(&self) -> bool {
+        let core = self.shared.core();
+        !core.wrong.is_empty() || core.failed.is_some() || core.plan.has_gap() || core.plan.has_submitted()
+    }
+
+    /// Takes in what the writers found.
+    fn hear(&mut self) -> Result<(), FetchError> {
+        let mut core = self.shared.core();
+        let (wrong, failed) = (std::mem::take(&mut core.wrong), core.failed.take());
+        let received = std::mem::take(&mut core.received);
+        drop(core);
+        self.patience.received(received);
+        if let Some(error) = failed {
+            return Err(self.part.failure(error));
+        }
+        for Wrong { piece, times, from } in wrong {
+            tracing::warn!(blob = %self.shared.manifest.hash(), piece, times, "a piece came wrong");
+            self.retries += 1;
+            self.wrong_in_a_row += 1;
+            let sources = u32::try_from(self.supply.len()).unwrap_or(u32::MAX);
+            if times >= sources.saturating_add(WRONG_BEYOND_SOURCES) {
+                return Err(FetchError::Corrupt { piece });
+            }
+            // Two senders of one piece: nobody knows which of them lied.
+            let Some(liar) = from.only() else { continue };
+            let blamed = self.blamed.entry(piece).or_default();
+            if !blamed.contains(liar) {
+                blamed.push(liar.clone());
+            }
+            if self.supply.lied(liar) {
+                let lanes: Vec<_> = self.running.iter().filter(|(_, from)| *from == liar).map(|(lane, _)| *lane).collect();
+                self.revoke(&lanes);
+            }
+        }
+        if self.wrong_in_a_row >= WRONG_IN_A_ROW {
+            self.wrong_in_a_row = 0;
+            let lanes: Vec<_> = self.running.keys().copied().collect();
+            self.revoke(&lanes);
+        }
+        Ok(())
+    }
+
+    fn revoke(&self, lanes: &[LaneId]) {
+        let mut core = self.shared.core();
+        for lane in lanes {
+            core.plan.revoke(*lane);
+        }
+    }
+
+    /// Sends lanes out while there is work for them and room.
+    fn start_lanes(&mut self) -> Result<(), FetchError> {
+        while self.recovery.is_none() && self.lanes.len() < self.rule.wanted() {
+            let first = self.lanes.is_empty();
+            let now = self.now();
+            if first && !self.shared.core().plan.has_gap() {
+                return Ok(());
+            }
+            if self.supply.is_empty() || self.supply.is_expired(self.config().clock.now()) {
+                let reason = if self.supply.is_empty() { ResolveReason::First } else { ResolveReason::Expired };
+                self.resolve(reason);
+                return Ok(());
+            }
+            let Some(current) = self.supply.current() else { return Err(FetchError::Gone) };
+            let origin = current.source.url.origin();
+            let gate = self.shared.fetcher.places().not_before(&origin);
+            if gate > now && gate > self.waited_until {
+                if !first {
+                    return Ok(());
+                }
+                let wait = gate - now;
+                if wait > self.config().longest_wait {
+                    return Err(FetchError::Busy { status: 503, retry_after: Some(wait) });
+                }
+                self.waited_until = gate;
+                self.wait(wait, WaitCause::Source);
+                return Ok(());
+            }
+            let mut place = None;
+            if !first {
+                place = self.shared.fetcher.places().try_take(&origin, self.way, *self.shared.urgency.borrow());
+                if place.is_none() {
+                    return Ok(());
+                }
+            }
+            let (lane, worth) = (self.next_lane, self.worth());
+            let Some(job) = self.shared.core().plan.assign(lane, now, worth) else { return Ok(()) };
+            self.next_lane += 1;
+            let chosen = self.choose(current, job.suspect.then_some(job.span.first));
+            let origin_chosen = chosen.source.url.origin();
+            if origin_chosen != origin {
+                place = None;
+            }
+            let (line, way, part) = (self.line(), self.way, self.part.clone());
+            self.running.insert(lane, origin_chosen);
+            let errand = Errand { lane, job, chosen, line, way, place, part };
+            self.lanes.push(Box::pin(lane::run(Arc::clone(&self.shared), errand)));
+            self.show(State::Fetching);
+        }
+        Ok(())
+    }
+
+    fn choose(&self, current: Chosen, suspect: Option<u64>) -> Chosen {
+        let blamed = suspect.and_then(|piece| self.blamed.get(&piece));
+        blamed.and_then(|blamed| self.supply.other_than(blamed)).unwrap_or(current)
+    }
+
+    fn line(&mut self) -> Line {
+        self.spare.pop().unwrap_or_else(|| match self.way {
+            Way::Own => Line::own(),
+            Way::Shared => Line::shared(),
+        })
+    }
+
+    /// When it is worth taking work from another lane, by the speed of late.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    fn worth(&self) -> Worth {
+        let lanes = self.running.len().max(1) as f64;
+        let pieces_per_second = self.per_second as f64 / lanes / (1 << 20) as f64;
+        let split_pieces = (pieces_per_second * WORTH_TIME_SECONDS).ceil() as u64;
+        let typical = if pieces_per_second > 0.0 { (1.0 / pieces_per_second).min(60.0) } else { 0.0 };
+        let slow_after = Duration::from_secs_f64(3.0 * typical) + 2 * self.round_trip;
+        Worth { split_pieces: split_pieces.max(1), slow_after: slow_after.max(SHORTEST_SLOW) }
+    }
+
+    /// A few times per second: what has moved, how many lanes there should be, whether others need the place more.
+    fn on_tick(&mut self) {
+        self.tick.as_mut().reset(Instant::now() + TICK);
+        let now = self.now();
+        let received = self.shared.fetched.load(Ordering::Relaxed);
+        self.speed.add(received - self.counted);
+        self.counted = received;
+        self.per_second = self.speed.at(now);
         self.tell();
-        let durable = self.checkpoints.finish().await;
+        if self.looking.is_none() && now.saturating_sub(self.looked_at) >= LOOK_EVERY {
+            self.looked_at = now;
+            let part = self.part.clone();
+            self.looking = Some(Box::pin(async move { part.state().await }));
+        }
+        let remaining = self.shared.manifest.size().saturating_sub(self.shared.core().plan.held_bytes());
+        let limited = self.shared.held_back.swap(false, Ordering::Relaxed);
+        let (live, round_trip) = (self.shared.live(), self.round_trip);
+        if self.recovery.is_none() {
+            self.rule.look(Sight { now, received, live, remaining, round_trip, limited });
+        }
+        let urgency = *self.shared.urgency.borrow();
+        let places = self.shared.fetcher.places();
+        let mut leave: Vec<LaneId> = self.running.keys().copied().skip(self.rule.wanted()).collect();
+        for (nth, (lane, origin)) in self.running.iter().enumerate() {
+            if places.is_wanted(origin, self.way, urgency, nth > 0) {
+                leave.push(*lane);
+            }
+        }
+        self.revoke(&leave);
+    }
+
+    /// The file was looked at while lanes receive. One that has gone is made anew at once, for all they bring is lost.
+    async fn looked(&mut self, state: FileState) -> Result<(), FetchError> {
+        match state {
+            FileState::Whole => Ok(()),
+            FileState::Cut => {
+                self.part.restore_length().await?;
+                self.shared.core().plan.doubt_all();
+                Ok(())
+            }
+            FileState::Gone => self.reopen().await,
+        }
+    }
+
+    /// Somebody deleted or replaced the file: what it held is lost, and the fetch goes on in a new one.
+    async fn reopen(&mut self) -> Result<(), FetchError> {
+        self.files += 1;
+        if self.files > FILES {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        tracing::warn!(blob = %self.shared.manifest.hash(), "the part file has gone; it is made anew");
+        self.drop_lanes();
+        self.part.finish(false).await?;
+        let manifest = Arc::clone(&self.shared.manifest);
+        let opening = self.shared.fetcher.disk().open(manifest, self.path.clone(), Arc::clone(&self.journal));
+        let opened = opening.await?;
+        self.take_in(opened);
+        Ok(())
+    }
+
+    /// Looks at the file, and hashes what is only claimed. `true`: it is whole. What is damaged becomes missing again.
+    async fn recheck(&mut self) -> Result<bool, FetchError> {
+        let one_piece = self.shared.manifest.piece_count() == 1;
+        // A single piece was written a moment ago, and whoever takes the file sees whether it is there.
+        if !one_piece {
+            match self.part.state().await? {
+                FileState::Whole => {}
+                state => {
+                    self.looked(state).await?;
+                    if state == FileState::Gone {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        let mut from = 0;
+        loop {
+            let Some(first) = self.shared.core().plan.next_unproven(from) else { break };
+            self.ears.stop()?;
+            self.show(State::Finishing);
+            let claimed = self.unproven(first);
+            from = first + RECHECK_BATCH;
+            for (piece, right) in self.part.recheck(claimed).await? {
+                if right {
+                    self.shared.core().plan.verified(piece);
+                } else {
+                    let blob = self.shared.manifest.hash();
+                    tracing::warn!(%blob, piece, "a piece on disk was damaged; it is fetched again");
+                    self.shared.core().plan.lost(piece);
+                    self.part.lost(piece);
+                }
+            }
+        }
+        Ok(self.shared.core().plan.held().is_full())
+    }
+
+    /// A batch of pieces that are only claimed.
+    fn unproven(&self, first: u64) -> Vec<u64> {
+        let core = self.shared.core();
+        let batch = first..(first + RECHECK_BATCH).min(self.shared.manifest.piece_count());
+        batch.filter(|piece| core.plan.next_unproven(*piece) == Some(*piece)).collect()
+    }
+
+    /// Ends the fetch: everything handed to the writers is judged, made durable and recorded, however it went.
+    async fn end(mut self, outcome: Result<(), FetchError>) -> Result<Fetched, FetchError> {
+        self.drop_lanes();
+        if outcome.is_ok() {
+            self.show(State::Finishing);
+        }
+        let durable = self.part.finish(outcome.is_ok()).await;
+        self.tell();
         match outcome {
             Ok(()) => durable?,
             Err(FetchError::Io(error)) => return Err(durable.err().unwrap_or(FetchError::Io(error))),
@@ -169,224 +483,41 @@ impl<'a> Run<'a> {
             }
             Err(error) => return Err(error),
         }
-        let part = self.part.clone();
-        tokio::task::spawn_blocking(move || part.sync_folder()).await.map_err(std::io::Error::other)??;
-        let bytes = self.manifest.size();
-        self.state = State::Complete;
-        self.tell();
-        Ok(Fetched { path, bytes, bytes_fetched: self.bytes_fetched, retries: self.retries })
+        self.show(State::Complete);
+        let bytes_fetched = self.shared.fetched.load(Ordering::Relaxed);
+        Ok(Fetched { path: self.path, bytes: self.shared.manifest.size(), bytes_fetched, retries: self.retries })
     }
 
-    /// Hashes what is only claimed. `true`: the file is whole. What is damaged becomes missing again.
-    async fn recheck(&mut self) -> Result<bool, FetchError> {
-        let part = self.part.clone();
-        let state = tokio::task::spawn_blocking(move || part.state()).await.map_err(std::io::Error::other)??;
-        match state {
-            FileState::Whole => {}
-            FileState::Cut => {
-                self.part.restore_length()?;
-                self.plan.doubt_all();
-            }
-            FileState::Gone => return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into()),
-        }
-        let mut from = 0;
-        while let Some(first) = self.plan.next_unproven(from) {
-            self.ears.stop()?;
-            self.show(State::Finishing);
-            let claimed: Vec<u64> = (first..first + RECHECK_BATCH)
-                .take_while(|piece| *piece < self.manifest.piece_count())
-                .filter(|piece| self.plan.next_unproven(*piece) == Some(*piece))
-                .collect();
-            from = first + RECHECK_BATCH;
-            let (part, manifest) = (self.part.clone(), Arc::clone(&self.manifest));
-            let judged = tokio::task::spawn_blocking(move || {
-                let mut buffer = Vec::new();
-                let judge = |piece| part.holds(&manifest, piece, &mut buffer).map(|right| (piece, right));
-                claimed.into_iter().map(judge).collect::<Result<Vec<_>, _>>()
-            });
-            for (piece, right) in judged.await.map_err(std::io::Error::other)?? {
-                if right {
-                    self.plan.verified(piece);
-                } else {
-                    tracing::warn!(blob = %self.manifest.hash(), piece, "a piece on disk was damaged; it is fetched again");
-                    self.plan.lost(piece);
-                    self.checkpoints.lost(piece);
-                }
-            }
-        }
-        // An empty blob has one piece that nobody sends.
-        Ok(self.plan.held().is_full())
+    /// Stops all lanes at once; what has arrived is kept, what they had before them is free.
+    fn drop_lanes(&mut self) {
+        self.lanes.clear();
+        self.running.clear();
+        self.spare.clear();
     }
 
-    /// Takes in a judgement of the writer.
-    pub(crate) fn settle(&mut self, done: Done) -> Result<(), FetchError> {
-        let Done { piece, buffer, right } = done;
-        self.writer.give_back(buffer);
-        match right {
-            Ok(true) => {
-                self.plan.verified(piece);
-                self.checkpoints.written(piece);
-                Ok(())
-            }
-            Ok(false) => {
-                tracing::warn!(blob = %self.manifest.hash(), piece, "a piece came wrong");
-                self.wrong_here += 1;
-                self.retries += 1;
-                let count = self.plan.came_wrong(piece);
-                let sources = u32::try_from(self.supply.len()).unwrap_or(u32::MAX);
-                if count >= sources.saturating_add(WRONG_BEYOND_SOURCES) {
-                    return Err(FetchError::Corrupt { piece });
-                }
-                Ok(())
-            }
-            Err(error) => {
-                self.plan.lost(piece);
-                Err(self.part.failure(error))
-            }
+    fn config(&self) -> &crate::FetcherConfig {
+        self.shared.fetcher.config()
+    }
+
+    fn now(&self) -> Duration {
+        self.config().clock.elapsed()
+    }
+
+    fn show(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.tell();
         }
     }
 
-    pub(crate) fn settle_ready(&mut self) -> Result<(), FetchError> {
-        while let Some(done) = self.writer.try_done() {
-            self.settle(done)?;
-        }
-        Ok(())
-    }
-
-    /// Gets addresses, waiting as long as patience lasts.
-    pub(crate) async fn resolve(&mut self, reason: ResolveReason) -> Result<(), FetchError> {
-        loop {
-            self.show(State::Resolving);
-            let asking =
-                timeout(self.fetcher.config.resolve_timeout, self.sources.resolve(self.manifest.hash(), reason));
-            let answer = tokio::select! {
-                biased;
-                what = self.ears.interrupted() => match what {
-                    Interruption::Stop => return self.ears.stop(),
-                    Interruption::Reconnect => continue,
-                },
-                answer = asking => answer,
-            };
-            let setback = match answer {
-                Ok(Ok(sources)) => {
-                    self.supply.replace(sources, self.fetcher.config.clock.now());
-                    return if self.supply.is_empty() { Err(FetchError::Gone) } else { Ok(()) };
-                }
-                Ok(Err(SourceError::NotAuthorised)) => return Err(FetchError::NotAuthorised),
-                Ok(Err(SourceError::Gone)) => return Err(FetchError::Gone),
-                Ok(Err(SourceError::Unavailable { retry_after, cause })) => Setback::Addresses { retry_after, cause },
-                Ok(Err(error @ SourceError::Failed(_))) => return Err(FetchError::Sources(error)),
-                Err(_) => Setback::Addresses { retry_after: None, cause: "no answer in time".to_owned() },
-            };
-            self.retries += 1;
-            match self.patience.after(&setback, self.fetcher.config.clock.jitter()) {
-                Step::Again { wait, cause, .. } => self.wait(wait, State::Retrying { cause, wait }).await?,
-                Step::GiveUp(error) => return Err(error),
-                Step::Drop | Step::Renew(_) => {}
-            }
-        }
-    }
-
-    /// Does what patience says after a setback; the caller then tries again.
-    async fn recover(&mut self, setback: Setback) -> Result<(), FetchError> {
-        self.ears.stop()?;
-        tracing::info!(blob = %self.manifest.hash(), ?setback, "an attempt failed");
-        if setback != Setback::Interrupted {
-            self.retries += 1;
-        }
-        let mut step = self.patience.after(&setback, self.fetcher.config.clock.jitter());
-        if matches!(step, Step::Drop) {
-            // Wrong bytes are judged piece by piece: a source isn't dropped for them, only left for the next.
-            if setback == Setback::Lied(Lie::Bytes) {
-                self.supply.rotate();
-                return Ok(());
-            }
-            self.supply.drop_current();
-            if !self.supply.is_empty() {
-                return Ok(());
-            }
-            step = self.patience.exhausted(&setback);
-        }
-        match step {
-            Step::Again { wait, cause, switch } => {
-                if switch {
-                    self.supply.rotate();
-                }
-                self.wait(wait, State::Retrying { cause, wait }).await
-            }
-            Step::Renew(reason) => self.resolve(reason).await,
-            Step::GiveUp(error) => Err(error),
-            Step::Drop => Ok(()),
-        }
-    }
-
-    async fn wait(&mut self, wait: Duration, state: State) -> Result<(), FetchError> {
-        if !wait.is_zero() {
-            self.show(state);
-            tokio::select! {
-                biased;
-                _ = self.ears.interrupted() => {}
-                () = self.fetcher.config.clock.sleep(wait) => {}
-            }
-        }
-        self.ears.stop()
-    }
-
-    /// Shows the state, and the numbers a few times per second.
-    pub(crate) fn show(&mut self, state: State) {
-        let elapsed = self.fetcher.config.clock.elapsed();
-        if state == self.state && elapsed.saturating_sub(self.shown_at) < PROGRESS_EVERY {
-            return;
-        }
-        self.state = state;
-        self.shown_at = elapsed;
-        self.tell();
-    }
-
-    fn tell(&mut self) {
+    fn tell(&self) {
         self.control.show(Progress {
-            bytes_verified: self.plan.held_bytes(),
-            bytes_total: self.manifest.size(),
-            bytes_fetched: self.bytes_fetched,
-            bytes_per_second: self.speed.at(self.fetcher.config.clock.elapsed()),
+            bytes_verified: self.shared.core().plan.held_bytes(),
+            bytes_total: self.shared.manifest.size(),
+            bytes_fetched: self.shared.fetched.load(Ordering::Relaxed),
+            bytes_per_second: self.per_second,
             retries: self.retries,
             state: self.state,
         });
     }
-}
-
-async fn open(path: PathBuf, size: u64) -> Result<(PartFile, u64), FetchError> {
-    tokio::task::spawn_blocking(move || PartFile::open(&path, size)).await.map_err(std::io::Error::other)?
-}
-
-/// What the journal claims, as far as the file is long enough for it.
-async fn recorded(manifest: &Manifest, journal: &dyn Journal, before: u64) -> Result<PieceSet, FetchError> {
-    let pieces = manifest.piece_count();
-    let mut recorded = PieceSet::new(pieces);
-    if pieces > 1 && before > 0 {
-        // A journal may be wrong about the number of pieces; then it knows nothing.
-        let loaded = journal.load(manifest.hash(), pieces).await?.filter(|set| set.pieces() == pieces);
-        for piece in loaded.iter().flat_map(PieceSet::iter) {
-            let (start, length) = manifest.piece_range(piece);
-            if start + length <= before {
-                recorded.insert(piece);
-            }
-        }
-    }
-    Ok(recorded)
-}
-
-async fn unrecorded(
-    manifest: &Arc<Manifest>,
-    part: &PartFile,
-    recorded: PieceSet,
-    before: u64,
-) -> Result<Vec<u64>, FetchError> {
-    // Nobody sends the one piece of an empty blob: it is always there.
-    if before == 0 && manifest.size() > 0 {
-        return Ok(Vec::new());
-    }
-    let (manifest, part) = (Arc::clone(manifest), part.clone());
-    let look = move || part.unrecorded(&manifest, &recorded, before);
-    Ok(tokio::task::spawn_blocking(look).await.map_err(std::io::Error::other)??)
 }
