@@ -35,6 +35,11 @@ pub(crate) enum Verdicts {
     Each(Vec<PushResult>),
     /// There was no verdict: everything waits as before.
     None,
+    /// The service has other contents under some of these keys, and these ones already; nothing was taken.
+    Regressed {
+        /// The numbers of those it has.
+        known: Vec<u64>,
+    },
     /// The service fails on this one op: it waits until then, and what comes after it goes ahead.
     HoldBack {
         /// Until when.
@@ -55,9 +60,11 @@ pub(super) async fn take(
     let mut batch: Option<Batch> = None;
     {
         // Read as far as the batch goes: ten thousand that wait cost no more than five hundred.
-        let mut rows = sqlx::query("SELECT * FROM outbox WHERE profile_id = ?1 AND state = 'waiting' ORDER BY seq")
-            .bind(profile.to_string())
-            .fetch(&mut *tx);
+        let mut rows = sqlx::query(
+            "SELECT * FROM outbox WHERE profile_id = ?1 AND state = 'waiting' AND regressed = 0 ORDER BY seq",
+        )
+        .bind(profile.to_string())
+        .fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
             let op = raw_op(&row)?;
             let device_id = parsed(&row, "device_id")?;
@@ -118,6 +125,13 @@ pub(super) async fn settle(
             for result in own().filter(|result| !taken(&result.outcome)) {
                 settle_one(tx, batch.profile, result, now).await?;
             }
+        }
+        Verdicts::Regressed { known } => {
+            let known: BTreeSet<u64> = known.into_iter().filter(|seq| sent.contains(seq)).collect();
+            let others = sent.difference(&known).copied();
+            each(tx, batch.profile, others, "UPDATE outbox SET regressed = 1").await?;
+            each(tx, batch.profile, known.iter().copied(), "UPDATE outbox SET state = 'acked', last_error = NULL")
+                .await?;
         }
         Verdicts::HoldBack { until, error } => {
             for seq in &sent {

@@ -11,7 +11,7 @@ pub mod view;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use carrel_model::{ProfileId, TimeMs, UnitId, op::Op, stamp::Stamp};
+use carrel_model::{DeviceId, ProfileId, TimeMs, UnitId, op::Op, stamp::Stamp};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use tokio::sync::watch;
@@ -147,6 +147,12 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether something waits for a new key: the service has another content under its own.
+    pub(crate) async fn has_regressed(&self, profile: ProfileId) -> Result<bool, EngineError> {
+        let mut reader = self.library.readers().acquire().await?;
+        rows::has_regressed(&mut reader, profile).await
+    }
+
     /// When the next entry that was told to wait may go.
     pub(crate) async fn next_due(&self, profile: ProfileId) -> Result<Option<TimeMs>, EngineError> {
         batch::next_due(self.library.readers(), profile).await
@@ -159,6 +165,16 @@ pub(crate) async fn recover(library: &Library) -> Result<(), EngineError> {
     sqlx::query("UPDATE outbox SET in_flight = 0 WHERE in_flight = 1").execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Sends again everything that was written under the device's id. Part of the transaction that begins a full pull.
+pub(crate) async fn send_again(tx: &mut SqliteConnection, profile: ProfileId) -> Result<(), EngineError> {
+    rows::send_again(tx, profile).await
+}
+
+/// Gives what the service doesn't have a new key. Part of the transaction that gives the device its new id.
+pub(crate) async fn rekey(tx: &mut SqliteConnection, profile: ProfileId, device: DeviceId) -> Result<(), EngineError> {
+    rows::rekey(tx, profile, device).await
 }
 
 /// Forgets what the service has and was pulled. Part of the transaction that keeps the last page.

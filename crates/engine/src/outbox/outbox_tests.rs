@@ -239,3 +239,49 @@ async fn a_date_that_was_far_off_once_is_forgotten_when_its_writes_are_sent() {
         "a clock that is put right by a moment turns nothing round"
     );
 }
+
+#[tokio::test]
+async fn a_cloned_device_takes_only_what_the_service_does_not_have_along_under_its_new_id() {
+    let desk = Desk::new().await;
+    for lesson in 1..=3 {
+        desk.write(1_000, &done(lesson)).await;
+    }
+    let batch = desk.batch(2, 1_000).await.unwrap();
+    desk.outbox.settle(&batch, Verdicts::Regressed { known: vec![1] }, TimeMs::from_ms(2_000)).await.unwrap();
+    assert_eq!(desk.seqs(10, 2_000).await, [3], "what the service has no other content for still goes as it is");
+    assert!(desk.outbox.has_regressed(desk.profile).await.unwrap());
+    let mut tx = desk.outbox.library.write().await.unwrap();
+    rekey(&mut tx, desk.profile, id(77)).await.unwrap();
+    sqlx::query("UPDATE profiles SET device_id = ?1")
+        .bind(id::<DeviceId>(77).to_string())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let batch = desk.batch(10, 2_000).await.unwrap();
+    assert_eq!(batch.device_id, id(77));
+    assert_eq!(batch.ops.iter().map(|op| op.seq).collect::<Vec<_>>(), [2, 3], "the one it has stays with its key");
+    assert!(!desk.outbox.has_regressed(desk.profile).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_service_that_was_put_back_is_told_everything_again_under_the_same_keys() {
+    let desk = Desk::new().await;
+    desk.write(1_000, &done(1)).await;
+    desk.write(1_000, &done(2)).await;
+    let batch = desk.batch(1, 1_000).await.unwrap();
+    desk.settle(&batch, PushOutcome::Applied, 1_000).await;
+    let mut tx = desk.outbox.library.write().await.unwrap();
+    forget_acked(&mut tx, desk.profile).await.unwrap();
+    tx.commit().await.unwrap();
+    let batch = desk.batch(10, 1_000).await.unwrap();
+    desk.settle(&batch, PushOutcome::Applied, 1_000).await;
+    assert_eq!(desk.count().await, (0, 0), "one is forgotten, one is acknowledged");
+    let mut tx = desk.outbox.library.write().await.unwrap();
+    send_again(&mut tx, desk.profile).await.unwrap();
+    send_again(&mut tx, desk.profile).await.unwrap();
+    tx.commit().await.unwrap();
+    let again = desk.batch(10, 2_000).await.unwrap();
+    assert_eq!(again.ops.iter().map(|op| op.seq).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(again.ops[1], batch.ops[0], "the same key and the same content");
+}

@@ -70,11 +70,12 @@ pub(super) async fn enqueue(
         }
     };
     sqlx::query(
-        "INSERT INTO events (profile_id, seq, kind, entity_id, lesson_id, at, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO events (profile_id, seq, device_id, kind, entity_id, lesson_id, at, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .bind(profile.to_string())
     .bind(signed(seq))
+    .bind(device_id.to_string())
     .bind(&raw.kind)
     .bind(&raw.entity_id)
     .bind(&lesson)
@@ -248,6 +249,45 @@ pub(super) async fn by_unit(readers: &SqlitePool, profile: ProfileId) -> Result<
     .fetch_all(readers)
     .await?;
     rows.iter().map(|row| Ok((parsed(row, "unit_id")?, row.try_get("waiting")?))).collect()
+}
+
+/// Puts everything that was ever written under this device's id back into the outbox: a service that wants to be read anew
+/// may have been put back to a time before it came. What it has, it knows by its key.
+pub(super) async fn send_again(tx: &mut SqliteConnection, profile: ProfileId) -> Result<(), EngineError> {
+    sqlx::query("UPDATE outbox SET state = 'waiting' WHERE profile_id = ?1 AND state = 'acked'")
+        .bind(profile.to_string())
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO outbox (profile_id, seq, device_id, kind, entity_id, lesson_id, unit_id, at, payload, sent_once)
+         SELECT e.profile_id, e.seq, e.device_id, e.kind, e.entity_id, e.lesson_id, l.unit_id, e.at, e.payload, 1
+         FROM events e JOIN profiles p ON p.id = e.profile_id AND p.device_id = e.device_id
+         LEFT JOIN lessons l ON l.profile_id = e.profile_id AND l.id = e.lesson_id
+         WHERE e.profile_id = ?1 ON CONFLICT (profile_id, seq) DO NOTHING",
+    )
+    .bind(profile.to_string())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether something waits for a new key.
+pub(super) async fn has_regressed(tx: &mut SqliteConnection, profile: ProfileId) -> Result<bool, EngineError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM outbox WHERE profile_id = ?1 AND state = 'waiting' AND regressed = 1)";
+    Ok(sqlx::query_scalar(sql).bind(profile.to_string()).fetch_one(tx).await?)
+}
+
+/// Gives what the service doesn't have a new key.
+pub(super) async fn rekey(tx: &mut SqliteConnection, profile: ProfileId, device: DeviceId) -> Result<(), EngineError> {
+    for sql in [
+        "UPDATE events SET device_id = ?2 WHERE profile_id = ?1 AND EXISTS (
+             SELECT 1 FROM outbox o WHERE o.profile_id = ?1 AND o.seq = events.seq AND o.state <> 'acked')",
+        "UPDATE outbox SET device_id = ?2, in_flight = 0, sent_once = 0, regressed = 0
+         WHERE profile_id = ?1 AND state <> 'acked'",
+    ] {
+        sqlx::query(sql).bind(profile.to_string()).bind(device.to_string()).execute(&mut *tx).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn forget_acked(tx: &mut SqliteConnection, profile: ProfileId) -> Result<(), EngineError> {

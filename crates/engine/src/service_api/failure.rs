@@ -28,6 +28,12 @@ pub(crate) enum ApiError {
         /// When trying again makes sense.
         retry_after_ms: Option<u64>,
     },
+    /// The service has other contents under some keys of a batch: this device was restored or cloned.
+    #[error("other contents came under this device's numbers before")]
+    SeqRegressed {
+        /// The numbers of the batch's ops that it has already.
+        known: Vec<u64>,
+    },
     /// The session has ended.
     #[error("signed out by the service")]
     SignInNeeded,
@@ -50,6 +56,7 @@ impl ApiError {
             Self::Unreachable(_) => ErrorCode::ServiceUnreachable,
             Self::NotAService(_) => ErrorCode::NotAService,
             Self::Refused { code, .. } => *code,
+            Self::SeqRegressed { .. } => ErrorCode::DeviceSeqRegressed,
             Self::SignInNeeded => ErrorCode::SignInNeeded,
             Self::Here(error) => error.code(),
         }
@@ -60,7 +67,7 @@ impl From<ApiError> for EngineError {
     fn from(error: ApiError) -> Self {
         match error {
             ApiError::Here(error) => error,
-            ApiError::Offline | ApiError::SignInNeeded => Self::Refused(error.code()),
+            ApiError::Offline | ApiError::SignInNeeded | ApiError::SeqRegressed { .. } => Self::Refused(error.code()),
             ApiError::Refused { code, detail, retry_after_ms, .. } => Self::Service { code, detail, retry_after_ms },
             ApiError::Unreachable(ref detail) | ApiError::NotAService(ref detail) => {
                 Self::Service { code: error.code(), detail: detail.clone(), retry_after_ms: None }

@@ -137,8 +137,19 @@ impl Driver {
 
     async fn push(&mut self, limit: usize) -> Pushed {
         let shared = Arc::clone(&self.shared);
+        // Read before written: only who has a cursor learns that the service was put back to a backup, and so nothing that
+        // was acknowledged before is taken for safe after.
+        match records::cursor(shared.library.readers(), self.profile).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Pushed::Nothing { next_in_ms: Some(0) },
+            Err(error) => return Pushed::Failed { ops: 0, failure: judged(error.into()) },
+        }
         let batch = match shared.outbox.take_batch(self.profile, limit, shared.accounts.trusted_now()).await {
             Ok(Some(batch)) => batch,
+            // Everything that may go under the old id is judged: what is left of it takes the new one along.
+            Ok(None) if shared.outbox.has_regressed(self.profile).await.unwrap_or_default() => {
+                return Pushed::Failed { ops: 0, failure: Failure::SeqRegressed };
+            }
             Ok(None) => {
                 let due = shared.outbox.next_due(self.profile).await.ok().flatten();
                 let next_in_ms = due.map(|due| due.since(shared.accounts.trusted_now()).max(0));
@@ -151,6 +162,7 @@ impl Driver {
         let answer = shared.api.push(self.profile, &request).await;
         let (verdicts, ended) = match answer {
             Ok(answer) => (Verdicts::Each(answer.results), Pushed::Judged),
+            Err(ApiError::SeqRegressed { known }) => (Verdicts::Regressed { known }, Pushed::Judged),
             Err(error) => {
                 tracing::info!(%error, ops = batch.ops.len(), "a batch was not taken");
                 (Verdicts::None, Pushed::Failed { ops: batch.ops.len(), failure: judged(error) })
@@ -227,7 +239,7 @@ fn judged(error: ApiError) -> Failure {
         ApiError::SignInNeeded => Failure::Stop(ErrorCode::SignInNeeded),
         ApiError::Refused { status: 413, .. } => Failure::TooLarge,
         ApiError::Refused { code: ErrorCode::CursorExpired, .. } => Failure::CursorExpired,
-        ApiError::Refused { code: ErrorCode::DeviceSeqRegressed, .. } => Failure::SeqRegressed,
+        ApiError::SeqRegressed { .. } => Failure::SeqRegressed,
         ApiError::Refused { status, code, .. }
             if status == 426 || matches!(code, ErrorCode::DeviceRevoked | ErrorCode::UpgradeRequired) =>
         {

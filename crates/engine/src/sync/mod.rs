@@ -26,7 +26,7 @@ use crate::{
     events::EventBus,
     library::Library,
     network::Network,
-    outbox::{Count, Outbox},
+    outbox::{self, Count, Outbox},
     ports::Clock,
     rows::{parsed_option, time_option},
     service_api::ServiceApi,
@@ -262,14 +262,14 @@ impl Shared {
 
     /// A restored or cloned device: what was not acknowledged gets a new key, and the session has to be opened for it.
     async fn rekey(&self, profile: ProfileId) -> Result<(), EngineError> {
-        let device = self.accounts.new_device().to_string();
+        let device = self.accounts.new_device();
         let mut tx = self.library.write().await?;
-        for sql in [
-            "UPDATE profiles SET device_id = ?2 WHERE id = ?1",
-            "UPDATE outbox SET device_id = ?2, in_flight = 0 WHERE profile_id = ?1 AND state <> 'acked'",
-        ] {
-            sqlx::query(sql).bind(profile.to_string()).bind(&device).execute(&mut *tx).await?;
-        }
+        sqlx::query("UPDATE profiles SET device_id = ?2 WHERE id = ?1")
+            .bind(profile.to_string())
+            .bind(device.to_string())
+            .execute(&mut *tx)
+            .await?;
+        outbox::rekey(&mut tx, profile, device).await?;
         tx.commit().await?;
         self.accounts.session_ended(profile).await
     }

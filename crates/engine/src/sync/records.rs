@@ -17,7 +17,8 @@ pub(super) async fn cursor(readers: &SqlitePool, profile: ProfileId) -> Result<O
     Ok(cursor.flatten())
 }
 
-/// Begins a full pull: what it doesn't bring is swept at its end. The outbox is not touched.
+/// Begins a full pull: what it doesn't bring is swept at its end. What waits is not touched, and what was sent is sent
+/// again: the service may have been put back to a backup.
 pub(super) async fn start_over(library: &Library, profile: ProfileId) -> Result<(), EngineError> {
     let mut tx = library.write().await?;
     sqlx::query(
@@ -27,6 +28,7 @@ pub(super) async fn start_over(library: &Library, profile: ProfileId) -> Result<
     .bind(profile.to_string())
     .execute(&mut *tx)
     .await?;
+    outbox::send_again(&mut tx, profile).await?;
     tx.commit().await?;
     Ok(())
 }
