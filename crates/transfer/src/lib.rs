@@ -15,6 +15,8 @@ mod control;
 mod disk;
 mod error;
 mod fetcher;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod journal;
 mod many;
 mod piece_set;

@@ -9,6 +9,8 @@
 
 mod connection;
 mod dial;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod h1;
 mod http2;
 mod pool;

@@ -1,5 +1,8 @@
 //! One request for a range: redirects followed by hand, connections that were stale replaced, failures put into words.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri,
     header::{

@@ -8,6 +8,8 @@
 //! Every method is cancel-safe as long as the connection is dropped with a request that was not answered to the end.
 
 mod chunks;
+#[cfg(any(test, fuzzing))]
+pub(in crate::client) mod fuzzing;
 mod head;
 
 use std::{io, task::Poll, time::Duration};
