@@ -27,6 +27,7 @@ const PACKAGES: &[&str] = &[
     "chromium",
     "curl",
     "aria2",
+    "wget",
     "fonts-noto-core",
 ];
 

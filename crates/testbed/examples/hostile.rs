@@ -6,7 +6,7 @@
 
 use std::io;
 
-use carrel_testbed::hostile::{Blob, faults};
+use carrel_testbed::hostile::{Blob, Front, faults};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -22,10 +22,12 @@ async fn main() -> io::Result<()> {
             Blob::Empty => "empty",
             Blob::There => "there",
         };
+        let http2 = matches!(fault.front, Front::Http2 | Front::OneStream);
         println!(
             "{}",
             json!({
-                "number": fault.number, "name": fault.name, "text": fault.text, "blob": blob, "passes": fault.passes,
+                "number": fault.number, "name": fault.name, "text": fault.text, "blob": blob, "http2": http2,
+                "passes": fault.passes,
             })
         );
     }

@@ -77,11 +77,17 @@ pub(super) fn answer(act: &Act, content: &Content, range: Range) -> Option<Answe
         Act::Trickle(every_ms) => Answer { body: vec![Part::Drip(first, end, *every_ms)], ..well },
         Act::SlowHead(every_ms) => Answer { head_every_ms: *every_ms, ..well },
         Act::Whole => whole(size),
-        Act::Beside { shift, honest } => {
+        Act::Beside { shift, honest: true } => {
             let from = first.saturating_add_signed(*shift).min(size);
-            let to = if *honest { end.max(from) } else { (from + (end - first)).min(size) };
-            let told = if *honest { from } else { first };
-            Answer { body: vec![Part::Blob(from, to)], ..partial(size, told, told + (to - from)) }
+            partial(size, from, end.max(from))
+        }
+        Act::Beside { shift, honest: false } => {
+            // As long as announced: where the blob has no more bytes, others follow.
+            let from = first.saturating_add_signed(*shift).min(size);
+            let to = (from + (end - first)).min(size);
+            let missing = (end - first) - (to - from);
+            let body = vec![Part::Blob(from, to), Part::Wrong(end - missing, end)];
+            Answer { body, ..partial(size, first, end) }
         }
         Act::NoContentRange => well.without("Content-Range"),
         Act::Shorter(length) => partial(size, first, end.min(first.saturating_add(*length))),
@@ -187,9 +193,9 @@ fn partial(size: u64, first: u64, end: u64) -> Answer {
     Answer { status: 206, headers, body: vec![Part::Blob(first, end)], ..whole(size) }
 }
 
-/// Compressed as a server does it that compresses everything.
+/// Packed as a server does it that packs everything; stored, as nobody here cares for the size.
 fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
     // Writing into memory can't fail.
     packer.write_all(plain).ok();
     packer.finish().unwrap_or_default()
