@@ -87,6 +87,7 @@ impl Engine {
                 OpenError::StorageUnavailable { path, source }
             }
             error if error.code() == ErrorCode::StorageFull => OpenError::StorageFull(data_dir),
+            error if error.code() == ErrorCode::StoreInUse => OpenError::StoreInUse(data_dir),
             error if error.code() == ErrorCode::StorageUnavailable => {
                 OpenError::StorageUnavailable { path: data_dir, source: std::io::Error::other(error) }
             }

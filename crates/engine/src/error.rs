@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use carrel_model::ErrorCode;
 use serde_json::{Value, json};
 
-use crate::library::DiskFault;
+use crate::{blobs::MoveRefusal, library::DiskFault};
 
 /// Why the engine could not be opened. Nothing was changed on disk.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,9 @@ pub enum EngineError {
         /// When trying again makes sense.
         retry_after_ms: Option<u64>,
     },
+    /// The store can't be moved to the folder that was chosen.
+    #[error("the store can't be moved: {0}")]
+    CanNotMove(MoveRefusal),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -120,7 +123,9 @@ impl EngineError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(code) | Self::Service { code, .. } => *code,
-            Self::Invalid(_) => ErrorCode::InvalidRequest,
+            Self::CanNotMove(MoveRefusal::AnotherStore) => ErrorCode::StoreInUse,
+            Self::CanNotMove(MoveRefusal::NotNow) => ErrorCode::WrongState,
+            Self::CanNotMove(_) | Self::Invalid(_) => ErrorCode::InvalidRequest,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::StorageFull { .. } => ErrorCode::StorageFull,
             Self::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
@@ -156,6 +161,7 @@ impl EngineError {
             Self::StorageFull { needed, available } => json!({ "needed_bytes": needed, "available_bytes": available }),
             Self::QuotaExceeded { used, limit } => json!({ "used_bytes": used, "limit_bytes": limit }),
             Self::Service { retry_after_ms: Some(ms), .. } => json!({ "retry_after_ms": ms }),
+            Self::CanNotMove(refusal) => json!({ "reason": refusal.to_string() }),
             Self::NotFound(what) => json!({ "what": what }),
             _ => Value::Null,
         }

@@ -98,7 +98,7 @@ commands! {
     /// Lets all go on.
     downloads.resume_all(()) -> DownloadsView, MAIN => |host for learner| host.engine()?.downloads().resume_all(learner).await?;
     /// Moves a waiting one.
-    downloads.reorder(MoveDownload) -> DownloadsView, MAIN => |host for learner, request| host.engine()?.downloads().reorder(learner, request).await?;
+    downloads.reorder(MoveDownload) -> DownloadsView, MAIN => |host for learner, request| host.reorder_download(learner, request).await?;
 
     /// What a lesson's player needs.
     playback.open(LessonRequest) -> PlaybackView, MAIN => |host for learner, request| host.open_lesson(learner, request.lesson_id).await?;

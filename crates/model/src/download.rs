@@ -39,6 +39,8 @@ words! {
         SignIn = "sign_in",
         /// The service doesn't answer or asked to wait.
         Server = "server",
+        /// The drive the files are kept on is not there.
+        Drive = "drive",
     }
 }
 

@@ -8,10 +8,16 @@
 //! Rows first, files second when deleting; files first, rows second when adopting. A crash between the two leaves a file
 //! without a row (removed by the scan at the next start) or a file that is ahead of its row (checked and taken in by it).
 //!
+//! The store lies in the data folder or, once it was moved, in a folder of its own (see [`place`] and [`moving`]). Where
+//! the drive of that folder is not there, nothing is taken for missing or damaged: what isn't seen isn't judged.
+//!
 //! Lock order: [`Blobs::lock`], then the library's writer.
 
 mod files;
+mod folders;
 mod journal;
+mod moving;
+mod place;
 mod rows;
 mod scan;
 mod space;
@@ -20,11 +26,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use carrel_model::{BlobHash, content::AssetKind, pieces::Manifest};
-use carrel_transfer::PieceSet;
+use carrel_transfer::{FileLayer, PieceSet};
 use sqlx::{Row as _, sqlite::SqliteRow};
 use tokio::sync::MutexGuard;
 
@@ -33,9 +39,11 @@ use crate::{
     library::{Library, WriteTx},
     ports::Clock,
 };
-use files::Folders;
+use folders::{Folders, Root};
 
 pub(crate) use journal::SqliteJournal;
+pub(crate) use moving::MoveStage;
+pub use place::MoveRefusal;
 #[cfg(test)]
 pub(crate) use space::DiskFacts;
 pub(crate) use space::{Disk, SystemDisk};
@@ -50,7 +58,11 @@ pub(crate) struct Blobs {
 #[derive(Debug)]
 struct Inner {
     library: Library,
-    folders: Folders,
+    data_dir: PathBuf,
+    folders: RwLock<Folders>,
+    /// The mark of a moved store, and the lock on it.
+    place: Mutex<place::Place>,
+    moving: Mutex<Option<moving::Moving>>,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     lock: tokio::sync::Mutex<()>,
@@ -93,19 +105,49 @@ pub(crate) enum Located {
     Damaged,
 }
 
+/// What became of part files that were to be put in their places; what is in neither has gone, and is fetched again if
+/// anybody needs it.
+#[derive(Debug, Default)]
+pub(crate) struct Adopted {
+    pub(crate) present: Vec<BlobHash>,
+    pub(crate) failed: Vec<(BlobHash, EngineError)>,
+}
+
 impl Blobs {
-    /// The store in a data folder; its folders are made where they are missing.
+    /// The store of a data folder, wherever it was moved to. In the data folder its folders are made where they are missing;
+    /// elsewhere the drive may not be there, and the store waits for it.
     pub(crate) async fn open(
         library: Library,
         data_dir: &Path,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EngineError> {
-        let at = data_dir.to_owned();
-        let folders = blocking(data_dir, move || Folders::create(&at)).await?;
+        Self::open_on(library, data_dir, disk, clock, Arc::new(carrel_transfer::SystemFiles)).await
+    }
+
+    /// As [`open`](Self::open), on another layer of files.
+    pub(crate) async fn open_on(
+        library: Library,
+        data_dir: &Path,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        layer: Arc<dyn FileLayer>,
+    ) -> Result<Self, EngineError> {
+        let kept = place::Kept::read(&library).await?;
+        let home = Root::new(kept.folder.as_deref().unwrap_or(data_dir));
+        let previous = kept.previous.as_deref().map(Root::new);
+        let (at, mark) = (home.clone(), kept.id.clone().filter(|_| kept.folder.is_some()));
+        let made_by = Arc::clone(&layer);
+        let place = blocking(home.folder(), move || place::Place::open(&at, mark, &*made_by)).await?;
+        if place.is_taken() {
+            return Err(EngineError::Refused(carrel_model::ErrorCode::StoreInUse));
+        }
         let inner = Inner {
             library,
-            folders,
+            data_dir: data_dir.to_owned(),
+            folders: RwLock::new(Folders { home, previous, layer }),
+            place: Mutex::new(place),
+            moving: Mutex::default(),
             disk,
             clock,
             lock: tokio::sync::Mutex::default(),
@@ -113,6 +155,22 @@ impl Blobs {
             freed: tokio::sync::Notify::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    fn folders(&self) -> Folders {
+        self.inner.folders.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the store's folder is there, and ours. A drive that has come back is taken again.
+    pub(crate) async fn is_here(&self) -> bool {
+        let (blobs, home) = (self.clone(), self.folders().home);
+        let look = move || Ok(blobs.inner.place.lock().unwrap_or_else(PoisonError::into_inner).is_here(&home));
+        blocking(&self.inner.data_dir, look).await.unwrap_or(false)
+    }
+
+    /// The folder the store lies in.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folders().home.folder().to_owned()
     }
 
     /// Waits for the right to change files and references together.
@@ -127,7 +185,7 @@ impl Blobs {
 
     /// Where a transfer writes.
     pub(crate) fn part_path(&self, hash: BlobHash) -> PathBuf {
-        self.inner.folders.part(hash)
+        self.folders().part(hash)
     }
 
     /// Announces that a part file is being written. None: somebody else is writing it.
@@ -151,38 +209,65 @@ impl Blobs {
     /// Makes a blob known, so that items can refer to it. What is known already stays as it is.
     pub(crate) async fn expect(
         &self,
-        _lock: &StoreLock<'_>,
+        lock: &StoreLock<'_>,
         tx: &mut WriteTx,
         manifest: &Manifest,
         kind: AssetKind,
         mime: &str,
     ) -> Result<(), EngineError> {
-        rows::insert(tx, manifest, kind, mime).await
+        self.expect_all(lock, tx, std::iter::once((manifest, kind, mime))).await
+    }
+
+    /// As [`expect`](Self::expect), for many.
+    pub(crate) async fn expect_all(
+        &self,
+        _lock: &StoreLock<'_>,
+        tx: &mut WriteTx,
+        blobs: impl Iterator<Item = (&Manifest, AssetKind, &str)> + Send,
+    ) -> Result<(), EngineError> {
+        rows::insert(tx, blobs).await
     }
 
     /// Puts a durable, verified part file in its place. False: nobody needs the blob any more, and the file is gone.
     pub(crate) async fn adopt(&self, hash: BlobHash) -> Result<bool, EngineError> {
-        let _lock = self.lock().await;
-        if !rows::exists(&self.inner.library, hash).await? {
-            self.remove_files(hash).await?;
-            return Ok(false);
+        let adopted = self.adopt_all(&[hash]).await?;
+        match adopted.failed.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(!adopted.present.is_empty()),
         }
-        let folders = self.inner.folders.clone();
-        let facts = blocking(&self.part_path(hash), move || folders.adopt(hash)).await?;
-        rows::mark_present(&self.inner.library, hash, facts.time_ns, self.inner.clock.now()).await?;
-        Ok(true)
     }
 
-    /// Removes every blob that nothing refers to any more; says how many bytes that freed.
+    /// Puts durable, verified part files in their places: all renames, one sync of each folder, one commit. A blob that
+    /// nobody needs any more leaves no file.
+    pub(crate) async fn adopt_all(&self, hashes: &[BlobHash]) -> Result<Adopted, EngineError> {
+        if hashes.is_empty() {
+            return Ok(Adopted::default());
+        }
+        let _lock = self.lock().await;
+        let known = rows::known(&self.inner.library, hashes).await?;
+        let (known, strange): (Vec<BlobHash>, Vec<BlobHash>) = hashes.iter().partition(|hash| known.contains(hash));
+        if !strange.is_empty() {
+            self.remove_files(strange).await?;
+        }
+        let folders = self.folders();
+        let renamed = blocking(&self.folder(), move || Ok(folders.adopt(&known))).await?;
+        let times: Vec<_> = renamed.done.iter().map(|(hash, facts)| (*hash, facts.time_ns)).collect();
+        rows::mark_present(&self.inner.library, &times, self.inner.clock.now()).await?;
+        // What the journal knows of a file that is gone is void; it is fetched anew.
+        rows::forget_pieces(&self.inner.library, &renamed.gone).await?;
+        let failed = renamed.failed.into_iter().map(|(hash, path, source)| (hash, EngineError::Io { path, source }));
+        Ok(Adopted { present: times.into_iter().map(|(hash, _)| hash).collect(), failed: failed.collect() })
+    }
+
+    /// Removes every blob that lost its last reference; says how many bytes that freed. Looks only at those that lost one.
     pub(crate) async fn sweep(&self) -> Result<u64, EngineError> {
+        if !rows::any_let_go(&self.inner.library).await? {
+            return Ok(0);
+        }
         let _lock = self.lock().await;
         let busy = self.busy().clone();
         let gone = rows::delete_unreferenced(&self.inner.library, &busy).await?;
-        let mut freed = 0;
-        for hash in gone {
-            freed += self.remove_files(hash).await?;
-        }
-        Ok(freed)
+        if gone.is_empty() { Ok(0) } else { self.remove_files(gone).await }
     }
 
     /// Where a blob is; notices what has gone or changed since.
@@ -191,22 +276,32 @@ impl Blobs {
         if !row.present {
             return Ok(Located::Absent);
         }
-        let path = self.inner.folders.blob(hash);
-        let looked = path.clone();
-        let facts = blocking(&path, move || Ok(files::openable(&looked))).await?;
-        if facts.is_some_and(|facts| facts.bytes == row.size && facts.time_ns == row.file_time_ns)
-            || self.verify(hash).await?
-        {
+        let folders = self.folders();
+        let (path, facts) = blocking(&self.folder(), move || {
+            let path = folders.blob(hash);
+            Ok((path.clone(), files::openable(&path)))
+        })
+        .await?;
+        // What lies on a drive that is not there is neither missing nor damaged.
+        if facts.is_none() && !self.is_here().await {
+            return Ok(Located::Absent);
+        }
+        if facts.is_some_and(|facts| facts.bytes == row.size && facts.time_ns == row.file_time_ns) {
             return Ok(Located::Here { path, size: row.size });
         }
-        Ok(Located::Damaged)
+        match self.verify(hash).await {
+            Ok(true) => Ok(Located::Here { path: self.folders().blob(hash), size: row.size }),
+            Ok(false) => Ok(Located::Damaged),
+            Err(EngineError::Io { .. }) if !self.is_here().await => Ok(Located::Absent),
+            Err(error) => Err(error),
+        }
     }
 
     /// Rehashes a whole blob. Where it is wrong it goes back into the making with the pieces that are right; false then.
     pub(crate) async fn verify(&self, hash: BlobHash) -> Result<bool, EngineError> {
         let Some(manifest) = self.manifest(hash).await? else { return Ok(false) };
         // Hashed without the lock: a gigabyte takes a second, and nobody changes a present blob but through `withdraw`.
-        let path = self.inner.folders.blob(hash);
+        let path = self.folders().blob(hash);
         let (looked, size) = (path.clone(), manifest.size());
         let (right, facts) = blocking(&path, move || {
             let before = files::file_facts(&looked);
@@ -219,9 +314,11 @@ impl Blobs {
         }
         match facts {
             Some(facts) if right.is_full() && facts.bytes == size => {
-                rows::mark_present(&self.inner.library, hash, facts.time_ns, self.inner.clock.now()).await?;
+                rows::mark_present(&self.inner.library, &[(hash, facts.time_ns)], self.inner.clock.now()).await?;
                 Ok(true)
             }
+            // The drive went while it was read: nothing is known of it now.
+            _ if !self.is_here().await => Err(EngineError::Io { path, source: io::ErrorKind::NotFound.into() }),
             _ => {
                 self.withdraw(hash, &right, size).await?;
                 Ok(false)
@@ -234,41 +331,32 @@ impl Blobs {
         rows::manifest(&self.inner.library, hash).await
     }
 
-    /// Bytes of the disk that the part file of a blob has taken already.
-    pub(crate) fn begun_bytes(&self, hash: BlobHash) -> u64 {
-        files::allocated_bytes(&self.inner.folders.part(hash))
+    /// As [`manifest`](Self::manifest), for many.
+    pub(crate) async fn manifests(&self, hashes: &[BlobHash]) -> Result<BTreeMap<BlobHash, Manifest>, EngineError> {
+        rows::manifests(&self.inner.library, hashes).await
     }
 
-    /// Room on the disk. `queued` are the blobs that queued downloads still need, with their sizes.
-    pub(crate) async fn space(&self, queued: BTreeMap<BlobHash, u64>) -> Result<Space, EngineError> {
-        let (folders, disk) = (self.inner.folders.clone(), Arc::clone(&self.inner.disk));
-        blocking(self.inner.folders.root(), move || {
-            let facts = disk.facts(folders.root())?;
-            // A part file that was begun has its room already; only the rest is still to come.
-            let rest =
-                |(hash, size): (&BlobHash, &u64)| size.saturating_sub(files::allocated_bytes(&folders.part(*hash)));
-            Ok(Space {
-                total_bytes: facts.total_bytes,
-                free_bytes: facts.free_bytes,
-                floor_bytes: floor_bytes(facts.total_bytes),
-                reserved_bytes: queued.iter().map(rest).fold(0, u64::saturating_add),
-            })
-        })
-        .await
+    /// Bytes of the disk that part files have taken already.
+    pub(crate) async fn begun(&self) -> Result<BTreeMap<BlobHash, u64>, EngineError> {
+        let folders = self.folders();
+        blocking(&self.folder(), move || folders.begun()).await
+    }
+
+    /// Room on the disk, reservations not counted.
+    pub(crate) async fn space(&self) -> Result<Space, EngineError> {
+        let (folder, disk) = (self.folder(), Arc::clone(&self.inner.disk));
+        let facts = blocking(&self.folder(), move || disk.facts(&folder)).await?;
+        Ok(Space::of(facts))
     }
 
     /// Bytes each blob takes on disk now, whole or in the making; the sum is the sum of all files of the store.
     pub(crate) async fn bytes_on_disk(&self) -> Result<BTreeMap<BlobHash, u64>, EngineError> {
-        let folders = self.inner.folders.clone();
-        blocking(self.inner.folders.root(), move || {
-            let (whole, partial) = folders.list()?;
-            let mut bytes = BTreeMap::new();
-            for (hash, facts) in whole.into_iter().chain(partial) {
-                *bytes.entry(hash).or_insert(0) += facts.bytes;
-            }
-            Ok(bytes)
-        })
-        .await
+        let folders = self.folders();
+        match blocking(&self.folder(), move || folders.bytes()).await {
+            // Nothing of it is on this device as long as its drive isn't.
+            Err(_) if !self.is_here().await => Ok(BTreeMap::new()),
+            counted => counted,
+        }
     }
 
     /// Writes a small blob that was fetched whole and already fits its hash, and puts it in its place. It has a row.
@@ -287,7 +375,7 @@ impl Blobs {
 
     async fn withdraw(&self, hash: BlobHash, right: &PieceSet, size: u64) -> Result<(), EngineError> {
         tracing::warn!(%hash, right = right.len(), of = right.pieces(), "a blob on disk is missing or altered");
-        let folders = self.inner.folders.clone();
+        let folders = self.folders();
         // The row first: from now on nobody opens it.
         rows::mark_damaged(&self.inner.library, hash, right, size).await?;
         if !blocking(&self.part_path(hash), move || Ok(folders.withdraw(hash))).await? {
@@ -296,9 +384,9 @@ impl Blobs {
         Ok(())
     }
 
-    async fn remove_files(&self, hash: BlobHash) -> Result<u64, EngineError> {
-        let folders = self.inner.folders.clone();
-        blocking(&self.inner.folders.blob(hash), move || Ok(folders.remove(hash))).await
+    async fn remove_files(&self, hashes: Vec<BlobHash>) -> Result<u64, EngineError> {
+        let folders = self.folders();
+        blocking(&self.folder(), move || Ok(folders.remove(&hashes))).await
     }
 
     fn busy(&self) -> std::sync::MutexGuard<'_, BTreeSet<BlobHash>> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use carrel_model::{BlobHash, TimeMs, content::AssetKind, pieces::Manifest};
 use carrel_transfer::PieceSet;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::journal::verified_bytes;
@@ -30,30 +31,46 @@ impl BlobRow {
     }
 }
 
+/// Rows of one statement.
+const AT_ONCE: usize = 250;
+
 pub(super) async fn insert(
     tx: &mut WriteTx,
-    manifest: &Manifest,
-    kind: AssetKind,
-    mime: &str,
+    blobs: impl Iterator<Item = (&Manifest, AssetKind, &str)> + Send,
 ) -> Result<(), EngineError> {
-    let hash = manifest.hash().to_string();
-    sqlx::query("INSERT INTO blobs (hash, size, kind, mime) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING")
-        .bind(&hash)
-        .bind(manifest.size().cast_signed())
-        .bind(kind.as_str())
-        .bind(mime)
+    let mut blobs = blobs.peekable();
+    while blobs.peek().is_some() {
+        let mut rows = Vec::with_capacity(AT_ONCE);
+        for (manifest, kind, mime) in blobs.by_ref().take(AT_ONCE) {
+            rows.push((manifest.hash(), manifest.size(), kind, mime, hex::encode(manifest.to_binary())));
+        }
+        let rows = serde_json::to_string(&rows)?;
+        sqlx::query(
+            "INSERT INTO blobs (hash, size, kind, mime)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
+             ON CONFLICT (hash) DO NOTHING",
+        )
+        .bind(&rows)
         .execute(&mut **tx)
         .await?;
-    sqlx::query("INSERT INTO blob_pieces (hash, pieces) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")
-        .bind(&hash)
-        .bind(manifest.to_binary())
+        sqlx::query(
+            "INSERT INTO blob_pieces (hash, pieces) SELECT value ->> 0, unhex(value ->> 4) FROM json_each(?) WHERE TRUE
+             ON CONFLICT (hash) DO NOTHING",
+        )
+        .bind(&rows)
         .execute(&mut **tx)
         .await?;
+    }
     Ok(())
 }
 
-pub(super) async fn exists(library: &Library, hash: BlobHash) -> Result<bool, EngineError> {
-    Ok(get(library, hash).await?.is_some())
+/// Which of these blobs are known.
+pub(super) async fn known(library: &Library, hashes: &[BlobHash]) -> Result<BTreeSet<BlobHash>, EngineError> {
+    let rows = sqlx::query("SELECT hash FROM blobs WHERE hash IN (SELECT value FROM json_each(?))")
+        .bind(serde_json::to_string(hashes)?)
+        .fetch_all(library.readers())
+        .await?;
+    rows.iter().map(super::read_hash).collect()
 }
 
 pub(super) async fn get(library: &Library, hash: BlobHash) -> Result<Option<BlobRow>, EngineError> {
@@ -66,43 +83,80 @@ pub(super) async fn get(library: &Library, hash: BlobHash) -> Result<Option<Blob
 
 /// Every blob known.
 pub(super) async fn all(library: &Library) -> Result<BTreeMap<BlobHash, BlobRow>, EngineError> {
-    let rows = sqlx::query("SELECT hash, size, state, file_time_ns FROM blobs").fetch_all(library.readers()).await?;
-    rows.iter().map(|row| Ok((super::read_hash(row)?, BlobRow::read(row)?))).collect()
+    // One by one: as SQLite gives them, rows take ten times the memory.
+    sqlx::query("SELECT hash, size, state, file_time_ns FROM blobs")
+        .fetch(library.readers())
+        .map(|row| {
+            let row = row?;
+            Ok((super::read_hash(&row)?, BlobRow::read(&row)?))
+        })
+        .try_collect()
+        .await
 }
 
 pub(super) async fn manifest(library: &Library, hash: BlobHash) -> Result<Option<Manifest>, EngineError> {
-    let row = sqlx::query("SELECT size, pieces FROM blobs JOIN blob_pieces USING (hash) WHERE hash = ?")
-        .bind(hash.to_string())
-        .fetch_optional(library.readers())
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let size = row.try_get::<i64, _>("size")?.cast_unsigned();
-    let pieces: Vec<u8> = row.try_get("pieces")?;
-    // It was proven when it was written; a row that no longer folds is a damaged database, not a blob.
-    Manifest::from_binary(hash, size, &pieces).map(Some).map_err(|error| EngineError::Unreadable(error.to_string()))
+    Ok(manifests(library, &[hash]).await?.remove(&hash))
 }
 
-pub(super) async fn mark_present(
+pub(super) async fn manifests(
     library: &Library,
-    hash: BlobHash,
-    file_time_ns: i64,
-    now: TimeMs,
-) -> Result<(), EngineError> {
+    hashes: &[BlobHash],
+) -> Result<BTreeMap<BlobHash, Manifest>, EngineError> {
+    let rows = sqlx::query(
+        "SELECT hash, size, pieces FROM blobs JOIN blob_pieces USING (hash)
+         WHERE hash IN (SELECT value FROM json_each(?))",
+    )
+    .bind(serde_json::to_string(hashes)?)
+    .fetch_all(library.readers())
+    .await?;
+    let read = |row| {
+        let hash = super::read_hash(row)?;
+        let size = row.try_get::<i64, _>("size")?.cast_unsigned();
+        let pieces: Vec<u8> = row.try_get("pieces")?;
+        // It was proven when it was written; a row that no longer folds is a damaged database, not a blob.
+        let manifest = Manifest::from_binary(hash, size, &pieces);
+        Ok((hash, manifest.map_err(|error| EngineError::Unreadable(error.to_string()))?))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// These are whole and in their places; with the times of their files.
+pub(super) async fn mark_present(library: &Library, files: &[(BlobHash, i64)], now: TimeMs) -> Result<(), EngineError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let files = serde_json::to_string(files)?;
     let mut tx = library.write().await?;
     sqlx::query(
-        "UPDATE blobs SET state = 'present', verified_bytes = size, damaged = 0, file_time_ns = ?, adopted_at = ?
-         WHERE hash = ?",
+        "UPDATE blobs SET state = 'present', verified_bytes = size, damaged = 0, file_time_ns = f.time, adopted_at = ?2
+         FROM (SELECT value ->> 0 AS hash, value ->> 1 AS time FROM json_each(?1)) f WHERE blobs.hash = f.hash",
     )
-    .bind(file_time_ns)
+    .bind(&files)
     .bind(now.as_ms())
-    .bind(hash.to_string())
     .execute(&mut *tx)
     .await?;
     // Of no use while the blob is whole, and wrong if it is ever fetched again.
-    sqlx::query("UPDATE blob_pieces SET verified = x'' WHERE hash = ?")
-        .bind(hash.to_string())
+    sqlx::query("UPDATE blob_pieces SET verified = x'' WHERE hash IN (SELECT value ->> 0 FROM json_each(?)) AND verified <> x''")
+        .bind(&files)
         .execute(&mut *tx)
         .await?;
+    Ok(tx.commit().await?)
+}
+
+/// The files of present blobs have new times, though the same bytes.
+pub(super) async fn set_times(library: &Library, files: &[(BlobHash, i64)]) -> Result<(), EngineError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let mut tx = library.write().await?;
+    sqlx::query(
+        "UPDATE blobs SET file_time_ns = f.time
+         FROM (SELECT value ->> 0 AS hash, value ->> 1 AS time FROM json_each(?)) f
+         WHERE blobs.hash = f.hash AND blobs.state = 'present'",
+    )
+    .bind(serde_json::to_string(files)?)
+    .execute(&mut *tx)
+    .await?;
     Ok(tx.commit().await?)
 }
 
@@ -129,6 +183,9 @@ pub(super) async fn mark_damaged(
 
 /// Forgets verified pieces whose file is gone.
 pub(super) async fn forget_pieces(library: &Library, hashes: &[BlobHash]) -> Result<(), EngineError> {
+    if hashes.is_empty() {
+        return Ok(());
+    }
     let mut tx = library.write().await?;
     for hash in hashes {
         sqlx::query("UPDATE blobs SET verified_bytes = 0 WHERE hash = ? AND state = 'partial'")
@@ -143,27 +200,49 @@ pub(super) async fn forget_pieces(library: &Library, hashes: &[BlobHash]) -> Res
     Ok(tx.commit().await?)
 }
 
-/// Deletes the rows nothing refers to, but for those being written.
+/// Every blob that nothing refers to counts as let go: for the scan, which trusts nothing that was written down before.
+pub(super) async fn let_go_unreferenced(library: &Library) -> Result<(), EngineError> {
+    let mut tx = library.write().await?;
+    sqlx::query(
+        "INSERT INTO blobs_let_go (hash) SELECT hash FROM blobs b
+         WHERE NOT EXISTS (SELECT 1 FROM download_items i WHERE i.hash = b.hash)
+           AND NOT EXISTS (SELECT 1 FROM cache_entries c WHERE c.hash = b.hash)
+         ON CONFLICT DO NOTHING",
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Whether any blob lost a reference since the last sweep.
+pub(super) async fn any_let_go(library: &Library) -> Result<bool, EngineError> {
+    let any = sqlx::query("SELECT 1 FROM blobs_let_go LIMIT 1").fetch_optional(library.readers()).await?;
+    Ok(any.is_some())
+}
+
+/// Deletes the rows of blobs that were let go and that nothing refers to. Those being written are left for another time.
 pub(super) async fn delete_unreferenced(
     library: &Library,
     busy: &BTreeSet<BlobHash>,
 ) -> Result<Vec<BlobHash>, EngineError> {
+    let busy = serde_json::to_string(busy)?;
     let mut tx = library.write().await?;
     let rows = sqlx::query(
-        "SELECT hash FROM blobs b
-         WHERE NOT EXISTS (SELECT 1 FROM download_items i WHERE i.hash = b.hash)
-           AND NOT EXISTS (SELECT 1 FROM cache_entries c WHERE c.hash = b.hash)",
+        "DELETE FROM blobs WHERE hash IN (
+             SELECT l.hash FROM blobs_let_go l
+             WHERE NOT EXISTS (SELECT 1 FROM download_items i WHERE i.hash = l.hash)
+               AND NOT EXISTS (SELECT 1 FROM cache_entries c WHERE c.hash = l.hash)
+               AND l.hash NOT IN (SELECT value FROM json_each(?)))
+         RETURNING hash",
     )
+    .bind(&busy)
     .fetch_all(&mut *tx)
     .await?;
-    let mut gone = Vec::new();
-    for row in &rows {
-        let hash = super::read_hash(row)?;
-        if !busy.contains(&hash) {
-            sqlx::query("DELETE FROM blobs WHERE hash = ?").bind(hash.to_string()).execute(&mut *tx).await?;
-            gone.push(hash);
-        }
-    }
+    let gone = rows.iter().map(super::read_hash).collect::<Result<Vec<_>, _>>()?;
+    sqlx::query("DELETE FROM blobs_let_go WHERE hash NOT IN (SELECT value FROM json_each(?))")
+        .bind(&busy)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(gone)
 }

@@ -21,8 +21,8 @@ impl Blobs {
     /// Brings rows and files to agree. To be called before anything is fetched.
     pub(crate) async fn scan(&self) -> Result<ScanReport, EngineError> {
         let mut report = ScanReport::default();
-        let folders = self.inner.folders.clone();
-        let (whole, partial) = blocking(self.inner.folders.root(), move || folders.list()).await?;
+        let folders = self.folders();
+        let (whole, partial) = blocking(&self.folder(), move || Ok((folders.whole()?, folders.parts()?))).await?;
         let known = rows::all(&self.inner.library).await?;
 
         let mut lost = Vec::new();
@@ -32,7 +32,7 @@ impl Blobs {
                 (true, _) => self.verify(*hash).await,
                 (false, Some(_)) => self.take_in(*hash).await.map(|_| true),
                 (false, None) => {
-                    if !partial.contains_key(hash) {
+                    if !partial.contains(hash) {
                         lost.push(*hash);
                     }
                     Ok(true)
@@ -48,11 +48,9 @@ impl Blobs {
         }
         rows::forget_pieces(&self.inner.library, &lost).await?;
         // Nothing is known when the database was made anew: then files wait to be taken in by the downloads to come.
-        let strangers =
-            whole.keys().chain(partial.keys()).filter(|hash| !known.is_empty() && !known.contains_key(hash));
-        for hash in strangers {
-            report.removed_bytes += self.remove_files(*hash).await?;
-        }
+        let strangers = whole.keys().chain(&partial).filter(|hash| !known.is_empty() && !known.contains_key(hash));
+        report.removed_bytes += self.remove_files(strangers.copied().collect()).await?;
+        rows::let_go_unreferenced(&self.inner.library).await?;
         report.removed_bytes += self.sweep().await?;
         Ok(report)
     }
@@ -60,11 +58,13 @@ impl Blobs {
     /// A whole file whose row doesn't say so – it was renamed into place and then the power went, or the database was made
     /// anew: checked, and recorded if right. True: the blob is present now.
     pub(crate) async fn take_in(&self, hash: BlobHash) -> Result<bool, EngineError> {
-        let path = self.inner.folders.blob(hash);
-        let looked = path.clone();
-        if blocking(&path, move || Ok(files::file_facts(&looked))).await?.is_none() {
-            return Ok(false);
-        }
+        let folders = self.folders();
+        let found = blocking(&self.folder(), move || {
+            let path = folders.blob(hash);
+            Ok(files::file_facts(&path).map(|_| path))
+        })
+        .await?;
+        let Some(path) = found else { return Ok(false) };
         let Some(manifest) = self.manifest(hash).await? else { return Ok(false) };
         let _lock = self.lock().await;
         let (looked, size) = (path.clone(), manifest.size());
@@ -72,7 +72,7 @@ impl Blobs {
             blocking(&path, move || Ok((files::right_pieces(&looked, &manifest)?, files::file_facts(&looked)))).await?;
         match facts {
             Some(facts) if right.is_full() && facts.bytes == size => {
-                rows::mark_present(&self.inner.library, hash, facts.time_ns, self.inner.clock.now()).await?;
+                rows::mark_present(&self.inner.library, &[(hash, facts.time_ns)], self.inner.clock.now()).await?;
                 Ok(true)
             }
             Some(_) => self.withdraw(hash, &right, size).await.map(|()| false),

@@ -73,6 +73,16 @@ pub struct Space {
 }
 
 impl Space {
+    /// Of a disk, with nothing reserved.
+    pub(crate) const fn of(facts: DiskFacts) -> Self {
+        Self {
+            total_bytes: facts.total_bytes,
+            free_bytes: facts.free_bytes,
+            floor_bytes: floor_bytes(facts.total_bytes),
+            reserved_bytes: 0,
+        }
+    }
+
     /// What a new download may take.
     #[must_use]
     pub const fn available_bytes(&self) -> u64 {

@@ -1,4 +1,7 @@
-//! Signed addresses of blobs: kept while they hold, renewed in one request for many.
+//! Signed addresses of blobs, asked of the service for many at once and kept while they hold.
+//!
+//! One [`Broker`] for each learner, since the service grants addresses to a learner: fetches of all their downloads share
+//! its requests. What is in here is only how a learner's blob becomes a question to the service, and its answer an address.
 
 use std::{
     collections::BTreeMap,
@@ -8,95 +11,129 @@ use std::{
 
 use async_trait::async_trait;
 use carrel_model::{
-    BlobHash, DownloadId, ErrorCode, ProfileId, TimeMs,
-    wire::content::{MAX_URL_ITEMS, UrlWanted},
+    BlobHash, ErrorCode, ProfileId, TimeMs,
+    wire::{content::UrlWanted, downloads::Authorized},
 };
-use carrel_transfer::{ResolveReason, Source, SourceError, Sources};
-use sqlx::SqlitePool;
+use carrel_transfer::{Broker, ResolveReason, Signed, Signer, Source, SourceError};
 use url::Url;
 
-use super::queue::Queue;
-use crate::{EngineError, blobs::read_hash, rows::parsed};
+use super::rooms::Rooms;
+use crate::{EngineError, blobs::read_hash, library::Library, ports::Clock, rows::parsed};
 
-/// An address that expires sooner than this is not begun with.
-const MARGIN_MS: i64 = 20_000;
+/// Addresses that came with an authorisation and are kept: what is fetched within their time. A unit of 50,000 items would
+/// fill the memory with addresses that expire before their turn comes.
+const KEPT_OF_A_GRANT: usize = 400;
 
-/// Addresses by blob, with the end of each by this device's clock.
-#[derive(Debug, Default)]
+/// The brokers of all learners.
+#[derive(Debug)]
 pub(super) struct Addresses {
-    known: Mutex<BTreeMap<BlobHash, (Url, TimeMs)>>,
-    /// One renewal at a time: whoever waited finds what the one before brought.
-    renewing: tokio::sync::Mutex<()>,
+    library: Library,
+    rooms: Arc<dyn Rooms>,
+    clock: Arc<dyn Clock>,
+    desks: Mutex<BTreeMap<ProfileId, Desk>>,
+}
+
+/// A learner's broker, and what the service last refused with: a transfer's own error has no room for it.
+#[derive(Debug, Clone)]
+pub(super) struct Desk {
+    pub(super) broker: Broker,
+    said: Arc<Mutex<Option<ErrorCode>>>,
+}
+
+impl Desk {
+    /// The code the service refused with.
+    pub(super) fn said(&self) -> Option<ErrorCode> {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Addresses {
-    /// Keeps an absolute address; one that can't be read is asked for again when its turn comes. `server_now` and `now` are the two clocks at one moment, so that a wrong clock here does no harm.
-    pub(super) fn keep(&self, hash: BlobHash, url: &str, expires_at: TimeMs, server_now: TimeMs, now: TimeMs) {
-        if let Ok(url) = Url::parse(url) {
-            self.lock().insert(hash, (url, now.plus_ms(expires_at.since(server_now))));
+    pub(super) fn new(library: Library, rooms: Arc<dyn Rooms>, clock: Arc<dyn Clock>) -> Self {
+        Self { library, rooms, clock, desks: Mutex::default() }
+    }
+
+    /// The desk of a learner.
+    pub(super) fn of(&self, profile: ProfileId) -> Desk {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let said = Arc::default();
+            let signer = ServiceSigner {
+                library: self.library.clone(),
+                rooms: Arc::clone(&self.rooms),
+                profile,
+                said: Arc::clone(&said),
+            };
+            Desk { broker: Broker::new(Arc::new(signer), Arc::new(SameClock(Arc::clone(&self.clock)))), said }
+        };
+        desks.entry(profile).or_insert_with(new).clone()
+    }
+
+    /// Keeps what came with an authorisation. An address that can't be read is asked for again when its turn comes.
+    pub(super) fn keep(&self, profile: ProfileId, granted: &Authorized) {
+        let desk = self.of(profile);
+        for blob in granted.blobs.iter().take(KEPT_OF_A_GRANT) {
+            if let Some(source) = source(&blob.url, blob.url_expires_at) {
+                desk.broker.keep(blob.manifest.hash(), source, Some(granted.server_time));
+            }
         }
     }
 
-    fn get(&self, hash: BlobHash, now: TimeMs) -> Option<(Url, TimeMs)> {
-        self.lock().get(&hash).filter(|(_, end)| end.since(now) > MARGIN_MS).cloned()
-    }
-
-    fn forget(&self, hash: BlobHash) {
-        self.lock().remove(&hash);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<BlobHash, (Url, TimeMs)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nobody fetches these any more.
+    pub(super) fn forget(&self, profile: ProfileId, hash: BlobHash) {
+        self.of(profile).broker.forget(hash);
     }
 }
 
-/// Where one blob of a download can be had.
+fn source(url: &str, expires_at: TimeMs) -> Option<Source> {
+    let url = Url::parse(url).ok()?;
+    Some(Source { expires_at: Some(expires_at), ..Source::new(url) })
+}
+
+/// Asks the service for a learner's addresses.
 #[derive(Debug)]
-pub(super) struct SignedSources {
-    pub(super) queue: Arc<Queue>,
-    pub(super) profile: ProfileId,
-    pub(super) download: DownloadId,
-    /// What the service last refused with: a transfer's own error has no room for it.
-    pub(super) said: Arc<Mutex<Option<ErrorCode>>>,
+struct ServiceSigner {
+    library: Library,
+    rooms: Arc<dyn Rooms>,
+    profile: ProfileId,
+    said: Arc<Mutex<Option<ErrorCode>>>,
 }
 
 #[async_trait]
-impl Sources for SignedSources {
-    async fn resolve(&self, blob: BlobHash, reason: ResolveReason) -> Result<Vec<Source>, SourceError> {
-        let addresses = &self.queue.addresses;
-        if reason != ResolveReason::First {
-            addresses.forget(blob);
-        }
-        let found = match addresses.get(blob, self.queue.clock.now()) {
-            Some(found) => found,
-            None => {
-                let _turn = addresses.renewing.lock().await;
-                if addresses.get(blob, self.queue.clock.now()).is_none() {
-                    self.renew(blob).await.map_err(|error| self.refused(&error))?;
-                }
-                addresses.get(blob, self.queue.clock.now()).ok_or(SourceError::Gone)?
-            }
-        };
-        Ok(vec![Source { expires_at: Some(found.1), ..Source::new(found.0) }])
+impl Signer for ServiceSigner {
+    async fn sign(&self, wanted: Vec<BlobHash>, _: ResolveReason) -> Result<Signed, SourceError> {
+        self.ask(&wanted).await.map_err(|error| self.refused(&error))
     }
 }
 
-impl SignedSources {
-    /// Asks for this blob and, in the same request, for others of the download that will be wanted next.
-    async fn renew(&self, blob: BlobHash) -> Result<(), EngineError> {
-        let wanted = wanted(self.queue.library.readers(), self.download, blob).await?;
-        let by_asset: BTreeMap<_, _> =
-            wanted.iter().map(|(hash, item)| ((item.asset_id, item.quality), *hash)).collect();
-        let items = wanted.into_iter().map(|(_, item)| item).collect();
-        let answer = self.queue.rooms.urls(self.profile, items).await?;
-        let now = self.queue.clock.now();
-        for signed in answer.urls {
+impl ServiceSigner {
+    async fn ask(&self, wanted: &[BlobHash]) -> Result<Signed, EngineError> {
+        let by_asset = self.renditions(wanted).await?;
+        let items = by_asset.keys().map(|(asset_id, quality)| UrlWanted { asset_id: *asset_id, quality: *quality });
+        let answer = self.rooms.urls(self.profile, items.collect()).await?;
+        let urls = answer.urls.into_iter().filter_map(|signed| {
             // Another hash: the asset has changed at the service, and what was authorised is not there any more.
-            if by_asset.get(&(signed.asset_id, signed.quality)) == Some(&signed.hash) {
-                self.queue.addresses.keep(signed.hash, &signed.url, signed.expires_at, answer.server_time, now);
-            }
-        }
-        Ok(())
+            let same = by_asset.get(&(signed.asset_id, signed.quality)) == Some(&signed.hash);
+            Some((signed.hash, source(&signed.url, signed.expires_at)?)).filter(|_| same)
+        });
+        Ok(Signed { urls: urls.collect(), server_now: Some(answer.server_time), ..Signed::default() })
+    }
+
+    /// As which renditions of which assets the learner's downloads have these blobs.
+    async fn renditions(
+        &self,
+        wanted: &[BlobHash],
+    ) -> Result<BTreeMap<(carrel_model::AssetId, carrel_model::content::Quality), BlobHash>, EngineError> {
+        let rows = sqlx::query(
+            "SELECT i.hash, i.asset_id, i.quality FROM json_each(?1) j
+             CROSS JOIN download_items i INDEXED BY download_items_by_hash ON i.hash = j.value
+             CROSS JOIN downloads d ON d.id = i.download_id AND d.generation = i.generation
+             WHERE i.profile_id = ?2 AND d.deleted_at IS NULL GROUP BY i.hash",
+        )
+        .bind(serde_json::to_string(wanted)?)
+        .bind(self.profile.to_string())
+        .fetch_all(self.library.readers())
+        .await?;
+        rows.iter().map(|row| Ok(((parsed(row, "asset_id")?, parsed(row, "quality")?), read_hash(row)?))).collect()
     }
 
     fn refused(&self, error: &EngineError) -> SourceError {
@@ -115,26 +152,27 @@ impl SignedSources {
     }
 }
 
-/// The rendition this blob is, and those of the download's other missing blobs.
-async fn wanted(
-    readers: &SqlitePool,
-    download: DownloadId,
-    first: BlobHash,
-) -> Result<Vec<(BlobHash, UrlWanted)>, EngineError> {
-    let rows = sqlx::query(
-        "SELECT i.hash, i.asset_id, i.quality FROM downloads d
-         JOIN download_items i ON i.download_id = d.id AND i.generation = d.generation
-         JOIN blobs b USING (hash)
-         WHERE d.id = ?1 AND b.state <> 'present' GROUP BY i.hash ORDER BY i.hash <> ?2, MIN(i.ordinal) LIMIT ?3",
-    )
-    .bind(download.to_string())
-    .bind(first.to_string())
-    .bind(i64::try_from(MAX_URL_ITEMS).unwrap_or(i64::MAX))
-    .fetch_all(readers)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok((read_hash(row)?, UrlWanted { asset_id: parsed(row, "asset_id")?, quality: parsed(row, "quality")? }))
-        })
-        .collect()
+/// The engine's clock in the words of transfers.
+#[derive(Debug)]
+struct SameClock(Arc<dyn Clock>);
+
+#[async_trait]
+impl carrel_transfer::Clock for SameClock {
+    fn now(&self) -> TimeMs {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.read().monotonic_ms).unwrap_or(0))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn jitter(&self) -> f64 {
+        let mut bytes = [0; 4];
+        self.0.fill_random(&mut bytes);
+        f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+    }
 }

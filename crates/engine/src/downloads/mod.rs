@@ -14,10 +14,14 @@
 
 mod addresses;
 mod commands;
+mod ends;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod items;
+mod line;
 mod live;
 mod offline;
+mod order;
 mod queue;
 pub(crate) mod rooms;
 pub(crate) mod rows;
@@ -25,6 +29,7 @@ mod runner;
 mod scheduler;
 mod setback;
 mod start;
+mod told;
 pub mod view;
 
 use std::sync::Arc;
@@ -42,7 +47,7 @@ use crate::{
 };
 use queue::Queue;
 use rooms::Rooms;
-use view::{DownloadView, DownloadsView, MoveDownload, StartDownload};
+use view::{DownloadView, DownloadsView, MoveDownload, SetPriority, StartDownload};
 
 pub use offline::{NOT_DOWNLOADED, OfflineStates, offline_states};
 
@@ -83,6 +88,16 @@ impl Downloads {
         start::start(&self.queue, profile, request).await
     }
 
+    /// As [`start`](Self::start) for many wishes, which are written together. What is refused comes back with its error and
+    /// keeps nothing else from being queued.
+    pub async fn start_all(
+        &self,
+        profile: ProfileId,
+        requests: Vec<StartDownload>,
+    ) -> Result<Vec<(StartDownload, EngineError)>, EngineError> {
+        start::start_all(&self.queue, profile, requests).await
+    }
+
     /// Stops it; verified bytes stay.
     pub async fn pause(&self, profile: ProfileId, id: DownloadId) -> Result<DownloadView, EngineError> {
         commands::pause(&self.queue, profile, id).await
@@ -113,9 +128,14 @@ impl Downloads {
         commands::resume_all(&self.queue, profile).await
     }
 
-    /// Moves a waiting one within the queue, into the priority of its new neighbour.
-    pub async fn reorder(&self, profile: ProfileId, request: MoveDownload) -> Result<DownloadsView, EngineError> {
-        commands::reorder(&self.queue, profile, request).await
+    /// Moves a waiting one within the queue, into the priority of its new neighbour; durable when this returns.
+    pub async fn reorder(&self, profile: ProfileId, request: MoveDownload) -> Result<DownloadView, EngineError> {
+        order::reorder(&self.queue, profile, request).await
+    }
+
+    /// Gives a waiting one another priority; durable when this returns.
+    pub async fn set_priority(&self, profile: ProfileId, request: SetPriority) -> Result<DownloadView, EngineError> {
+        order::set_priority(&self.queue, profile, request).await
     }
 
     /// The download of a unit as a whole, unless it was cancelled or deleted.
@@ -185,5 +205,4 @@ fn new_id(clock: &dyn Clock) -> (TimeMs, DownloadId) {
 }
 
 #[cfg(test)]
-#[path = "downloads_tests.rs"]
 mod tests;

@@ -1,6 +1,9 @@
 //! What commands and the runner share: the parts, reading views, completing, and letting go.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use carrel_model::{BlobHash, DownloadId, ErrorCode, ProfileId, download::DownloadAction};
 use carrel_transfer::Fetcher;
@@ -9,6 +12,7 @@ use tokio::sync::Notify;
 use super::{
     DownloadsParts,
     addresses::Addresses,
+    line,
     live::Live,
     rooms::Rooms,
     rows::{self, Change, DownloadRow},
@@ -22,6 +26,14 @@ use crate::{
     ports::Clock,
     rows::{parsed, unsigned},
 };
+
+/// More downloads than these changed at once, and whoever listens reads the list anew: an event for each of 50,000 would
+/// cost more than the list.
+const MOST_TOLD: usize = 200;
+/// Completed in one transaction.
+const SETTLED_AT_ONCE: u32 = 200;
+/// What an answer about room keeps in reserve for what isn't known yet.
+const SPARE_BYTES: u64 = 64 << 20;
 
 /// The queue.
 #[derive(Debug)]
@@ -41,7 +53,8 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(parts: DownloadsParts) -> Self {
         let DownloadsParts { library, blobs, rooms, events, clock, fetcher } = parts;
-        let (live, addresses, wake) = (Live::default(), Addresses::default(), Notify::new());
+        let addresses = Addresses::new(library.clone(), Arc::clone(&rooms), Arc::clone(&clock));
+        let (live, wake) = (Live::default(), Notify::new());
         Self { library, blobs, rooms, events, clock, fetcher, live, addresses, wake }
     }
 
@@ -49,16 +62,27 @@ impl Queue {
     /// deleted for longer than it can be undone is released.
     pub(super) async fn recover(&self) -> Result<(), EngineError> {
         let mut tx = self.library.write().await?;
-        for row in rows::queued(&mut *tx).await? {
-            let state = row.after(DownloadAction::Requeue)?;
-            rows::set_state(&mut tx, row.id, state, Change { retry: None, ..Change::waiting(&row, None) }).await?;
-        }
+        // Every state of the queue may be requeued.
+        sqlx::query(
+            "UPDATE downloads SET state = 'pending', retry_at = NULL, retry_reason = NULL
+             WHERE deleted_at IS NULL AND state IN ('pending', 'downloading', 'verifying')
+               AND (state <> 'pending' OR retry_at IS NOT NULL)",
+        )
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
-        let report = self.blobs.scan().await?;
-        self.fall_back(&report.damaged).await?;
+        self.look_at_the_store().await?;
         // A crash may have come between the last blob's place and the completion of its download.
-        for row in rows::queued(self.library.readers()).await? {
-            self.settle(row.id).await?;
+        self.settle().await?;
+        Ok(())
+    }
+
+    /// Brings files and rows to agree, and lets what is damaged be fetched again. Where the store's drive is not there
+    /// nothing is known of its files, and nothing is changed.
+    pub(super) async fn look_at_the_store(&self) -> Result<(), EngineError> {
+        if self.blobs.is_here().await {
+            let report = self.blobs.scan().await?;
+            self.fall_back(&report.damaged).await?;
         }
         Ok(())
     }
@@ -107,6 +131,10 @@ impl Queue {
         if ids.is_empty() {
             return Ok(());
         }
+        if ids.len() > MOST_TOLD {
+            self.events.send(EngineEvent::Resync);
+            return Ok(());
+        }
         let rows = rows::of_ids(self.library.readers(), ids).await?;
         let (gone, here): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.deleted_at.is_some());
         let views = self.views(&here).await?;
@@ -131,39 +159,83 @@ impl Queue {
         Ok(())
     }
 
+    /// Room on the disk, with what the queue has reserved.
     pub(super) async fn space(&self) -> Result<Space, EngineError> {
-        self.blobs.space(rows::missing_of_queue(self.library.readers()).await?).await
+        self.space_for(SPARE_BYTES).await
     }
 
-    /// Completes a queued download if everything it needs is verified on disk; true then. The generation that was fetched
+    /// As [`space`](Self::space); to the byte where so many bytes might not fit.
+    pub(super) async fn space_for(&self, needed: u64) -> Result<Space, EngineError> {
+        let space = self.blobs.space().await?;
+        let begun = self.blobs.begun().await?;
+        let enough = space.above_floor_bytes().saturating_sub(needed);
+        let reserved_bytes = line::reserved_bytes(self.library.readers(), &begun, enough).await?;
+        Ok(Space { reserved_bytes, ..space })
+    }
+
+    /// Completes every queued download of which all is verified on disk; gives those. The generation that was fetched
     /// becomes the one that opens, and the one before it is let go, in one transaction.
-    pub(super) async fn settle(&self, id: DownloadId) -> Result<bool, EngineError> {
-        let mut tx = self.library.write().await?;
-        let Some(row) = rows::of_ids(&mut *tx, &[id]).await?.pop() else { return Ok(false) };
-        if !row.state.is_active() || row.deleted_at.is_some() || !rows::missing(&mut *tx, id, 1).await?.is_empty() {
-            return Ok(false);
+    pub(super) async fn settle(&self) -> Result<BTreeSet<DownloadId>, EngineError> {
+        let mut settled = BTreeSet::new();
+        loop {
+            let ids = line::whole(self.library.readers(), SETTLED_AT_ONCE).await?;
+            let done = if ids.is_empty() { Vec::new() } else { self.complete(&ids).await? };
+            if done.is_empty() {
+                break;
+            }
+            for row in &done {
+                settled.insert(row.id);
+            }
+            self.publish_ends(&done).await?;
         }
-        let state = row.after(DownloadAction::Complete)?;
-        rows::set_state(&mut tx, id, state, Change::default()).await?;
+        if !settled.is_empty() {
+            self.blobs.sweep().await?;
+            self.events.send(EngineEvent::Storage);
+        }
+        Ok(settled)
+    }
+
+    async fn complete(&self, ids: &[DownloadId]) -> Result<Vec<DownloadRow>, EngineError> {
+        let mut tx = self.library.write().await?;
+        let mut done = Vec::new();
+        for row in rows::of_ids(&mut *tx, ids).await? {
+            // Read again: a command or another blob may have come between.
+            if !row.state.is_active() || row.deleted_at.is_some() || row.blobs_missing > 0 {
+                continue;
+            }
+            let state = row.after(DownloadAction::Complete)?;
+            rows::set_state(&mut tx, row.id, state, Change::default()).await?;
+            self.rooms.enqueue(&mut tx, row.profile_id, &row.report(state, row.bytes_total, false)).await?;
+            done.push(row);
+        }
+        let ids = serde_json::to_string(&done.iter().map(|row| row.id).collect::<Vec<_>>())?;
         sqlx::query(
-            "UPDATE downloads SET usable_generation = generation, completed_at = ?, bytes_total = ? WHERE id = ?",
+            "UPDATE downloads SET usable_generation = generation, completed_at = ?
+             WHERE id IN (SELECT value FROM json_each(?))",
         )
         .bind(self.clock.now().as_ms())
-        .bind(row.bytes_total.cast_signed())
-        .bind(id.to_string())
+        .bind(&ids)
         .execute(&mut *tx)
         .await?;
-        sqlx::query("DELETE FROM download_items WHERE download_id = ? AND generation <> ?")
-            .bind(id.to_string())
-            .bind(row.generation)
-            .execute(&mut *tx)
-            .await?;
-        self.rooms.enqueue(&mut tx, row.profile_id, &row.report(state, row.bytes_total, false)).await?;
+        sqlx::query(
+            "DELETE FROM download_items WHERE download_id IN (SELECT value FROM json_each(?))
+               AND generation <> (SELECT d.generation FROM downloads d WHERE d.id = download_items.download_id)",
+        )
+        .bind(&ids)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
-        self.blobs.sweep().await?;
-        self.publish_end(row.profile_id, id).await?;
-        self.events.send(EngineEvent::Storage);
-        Ok(true)
+        Ok(done)
+    }
+
+    async fn publish_ends(&self, done: &[DownloadRow]) -> Result<(), EngineError> {
+        let ids: Vec<_> = done.iter().map(|row| row.id).collect();
+        self.publish(&ids).await?;
+        let rows = rows::of_ids(self.library.readers(), &ids).await?;
+        for (row, download) in rows.iter().zip(self.views(&rows).await?) {
+            self.events.send(EngineEvent::DownloadEnded { profile_id: row.profile_id, download });
+        }
+        Ok(())
     }
 
     /// Gives a download up, with the reason.
@@ -218,9 +290,9 @@ impl Queue {
     /// Stops transfers that no queued download needs; what is verified stays, and the runner sweeps when they have ended.
     pub(super) async fn stop_unneeded(&self) -> Result<(), EngineError> {
         let running: Vec<BlobHash> = self.live.all().keys().copied().collect();
-        let needed = rows::still_needed(self.library.readers(), &running).await?;
+        let needed = line::served(self.library.readers(), &running).await?;
         for (hash, fetch) in self.live.all().iter() {
-            if !needed.contains(hash) {
+            if !needed.contains_key(hash) {
                 fetch.control.pause();
             }
         }

@@ -1,24 +1,25 @@
-//! The tables `downloads` and `download_items`: reading them as they are, and moving a download from state to state.
+//! The table `downloads`: reading it as it is, and moving a download from state to state. Its queue is in [`super::line`],
+//! its items are in [`super::items`].
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use carrel_model::{
-    AssetId, BlobHash, CourseId, DownloadId, ErrorCode, LessonId, ProfileId, TimeMs, UnitId,
+    AssetId, CourseId, DownloadId, ErrorCode, LessonId, ProfileId, TimeMs, UnitId,
     content::Quality,
     download::{DownloadAction, DownloadState, WaitReason},
     op::{DownloadReported, Op},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{Row as _, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
 
 use super::view::DownloadView;
 use crate::{
     EngineError,
-    blobs::read_hash,
     library::WriteTx,
     rows::{parsed, time_option, unsigned},
 };
 
-/// A row of `downloads`, with what its items add up to.
+/// A row of `downloads`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DownloadRow {
     pub(crate) id: DownloadId,
@@ -44,22 +45,12 @@ pub(crate) struct DownloadRow {
     pub(crate) completed_at: Option<TimeMs>,
     pub(crate) expires_at: Option<TimeMs>,
     pub(crate) deleted_at: Option<TimeMs>,
-    /// Of the generation being fetched: all, and verified on disk.
+    /// Of the generation being fetched, each blob once however many assets it serves: all, and verified on disk.
     pub(crate) bytes_total: u64,
     pub(crate) bytes_done: u64,
+    /// Blobs that are not whole on disk.
+    pub(crate) blobs_missing: u64,
 }
-
-/// Each blob counts once, however many assets it serves.
-const SELECT: &str = "
-    SELECT d.*, COALESCE(n.total, d.bytes_total) AS total, COALESCE(n.done, 0) AS done
-    FROM downloads d LEFT JOIN (
-        SELECT download_id, generation, SUM(size) AS total,
-               SUM(CASE state WHEN 'present' THEN size ELSE verified_bytes END) AS done
-        FROM (SELECT DISTINCT download_id, generation, hash FROM download_items
-              WHERE ?1 IS NULL OR download_id IN (SELECT value FROM json_each(?1))) JOIN blobs USING (hash)
-        GROUP BY download_id, generation
-    ) n ON n.download_id = d.id AND n.generation = d.generation
-    WHERE (?1 IS NULL OR d.id IN (SELECT value FROM json_each(?1)))";
 
 impl DownloadRow {
     fn read(row: &SqliteRow) -> Result<Self, EngineError> {
@@ -89,8 +80,9 @@ impl DownloadRow {
             completed_at: time_option(row, "completed_at")?,
             expires_at: time_option(row, "expires_at")?,
             deleted_at: time_option(row, "deleted_at")?,
-            bytes_total: unsigned(row, "total")?,
-            bytes_done: unsigned(row, "done")?,
+            bytes_total: unsigned(row, "bytes_total")?,
+            bytes_done: unsigned(row, "bytes_done")?,
+            blobs_missing: unsigned(row, "blobs_missing")?,
         })
     }
 
@@ -132,12 +124,16 @@ impl DownloadRow {
 
 /// Downloads of a learner that were not deleted, in queue order, finished ones last.
 pub(crate) async fn of_profile(readers: &SqlitePool, profile: ProfileId) -> Result<Vec<DownloadRow>, EngineError> {
-    let sql = format!(
-        "{SELECT} AND d.profile_id = ?2 AND d.deleted_at IS NULL
-         ORDER BY d.state IN ('completed', 'cancelled', 'expired'), d.priority DESC, d.position, d.id"
-    );
-    let rows = sqlx::query(&sql).bind(None::<String>).bind(profile.to_string()).fetch_all(readers).await?;
-    rows.iter().map(DownloadRow::read).collect()
+    // Read one by one: as SQLite gives them, rows take ten times the memory.
+    sqlx::query(
+        "SELECT * FROM downloads WHERE profile_id = ? AND deleted_at IS NULL
+         ORDER BY state IN ('completed', 'cancelled', 'expired'), priority DESC, position, id",
+    )
+    .bind(profile.to_string())
+    .fetch(readers)
+    .map(|row| DownloadRow::read(&row?))
+    .try_collect()
+    .await
 }
 
 /// These downloads, deleted ones too.
@@ -145,8 +141,23 @@ pub(crate) async fn of_ids(
     executor: impl SqliteExecutor<'_>,
     ids: &[DownloadId],
 ) -> Result<Vec<DownloadRow>, EngineError> {
-    let rows = sqlx::query(SELECT).bind(serde_json::to_string(ids)?).fetch_all(executor).await?;
+    let rows = sqlx::query("SELECT * FROM downloads WHERE id IN (SELECT value FROM json_each(?))")
+        .bind(serde_json::to_string(ids)?)
+        .fetch_all(executor)
+        .await?;
     rows.iter().map(DownloadRow::read).collect()
+}
+
+/// Whose these downloads are.
+pub(crate) async fn profiles_of(
+    readers: &SqlitePool,
+    ids: impl Iterator<Item = DownloadId>,
+) -> Result<BTreeMap<DownloadId, ProfileId>, EngineError> {
+    let rows = sqlx::query("SELECT id, profile_id FROM downloads WHERE id IN (SELECT value FROM json_each(?))")
+        .bind(serde_json::to_string(&ids.collect::<Vec<_>>())?)
+        .fetch_all(readers)
+        .await?;
+    rows.iter().map(|row| Ok((parsed(row, "id")?, parsed(row, "profile_id")?))).collect()
 }
 
 /// One download of a learner that was not deleted.
@@ -166,89 +177,15 @@ pub(crate) async fn of_wish(
     unit: UnitId,
     lesson: Option<LessonId>,
 ) -> Result<Option<DownloadRow>, EngineError> {
-    let sql =
-        format!("{SELECT} AND d.profile_id = ?2 AND d.unit_id = ?3 AND d.lesson_id = ?4 AND d.deleted_at IS NULL");
-    let row = sqlx::query(&sql)
-        .bind(None::<String>)
-        .bind(profile.to_string())
-        .bind(unit.to_string())
-        .bind(lesson.map(|id| id.to_string()).unwrap_or_default())
-        .fetch_optional(readers)
-        .await?;
+    let row = sqlx::query(
+        "SELECT * FROM downloads WHERE profile_id = ? AND unit_id = ? AND lesson_id = ? AND deleted_at IS NULL",
+    )
+    .bind(profile.to_string())
+    .bind(unit.to_string())
+    .bind(lesson.map(|id| id.to_string()).unwrap_or_default())
+    .fetch_optional(readers)
+    .await?;
     row.as_ref().map(DownloadRow::read).transpose()
-}
-
-/// Everything in the queue, of all learners.
-pub(crate) async fn queued(executor: impl SqliteExecutor<'_>) -> Result<Vec<DownloadRow>, EngineError> {
-    let rows = sqlx::query(
-        "SELECT d.*, 0 AS total, 0 AS done FROM downloads d
-         WHERE d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying')
-         ORDER BY d.priority DESC, d.position, d.id",
-    )
-    .fetch_all(executor)
-    .await?;
-    rows.iter().map(DownloadRow::read).collect()
-}
-
-/// Queued downloads that need a blob, the first in the queue first.
-pub(crate) async fn queued_for(tx: &mut WriteTx, hash: BlobHash) -> Result<Vec<DownloadRow>, EngineError> {
-    let rows = sqlx::query(
-        "SELECT d.*, 0 AS total, 0 AS done FROM downloads d
-         WHERE d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying')
-           AND EXISTS (SELECT 1 FROM download_items i
-                       WHERE i.hash = ? AND i.download_id = d.id AND i.generation = d.generation)
-         ORDER BY d.priority DESC, d.position, d.id",
-    )
-    .bind(hash.to_string())
-    .fetch_all(&mut **tx)
-    .await?;
-    rows.iter().map(DownloadRow::read).collect()
-}
-
-/// Blobs a download still misses, in its order, with their sizes.
-pub(crate) async fn missing(
-    executor: impl SqliteExecutor<'_>,
-    id: DownloadId,
-    limit: usize,
-) -> Result<Vec<(BlobHash, u64)>, EngineError> {
-    let rows = sqlx::query(
-        "SELECT i.hash, b.size FROM downloads d
-         JOIN download_items i ON i.download_id = d.id AND i.generation = d.generation
-         JOIN blobs b USING (hash)
-         WHERE d.id = ? AND b.state <> 'present' GROUP BY i.hash ORDER BY MIN(i.ordinal) LIMIT ?",
-    )
-    .bind(id.to_string())
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(executor)
-    .await?;
-    rows.iter().map(|row| Ok((read_hash(row)?, unsigned(row, "size")?))).collect()
-}
-
-/// Every blob that queued downloads still miss, with its size: what the disk has to keep room for.
-pub(crate) async fn missing_of_queue(readers: &SqlitePool) -> Result<BTreeMap<BlobHash, u64>, EngineError> {
-    let rows = sqlx::query(
-        "SELECT DISTINCT b.hash, b.size FROM downloads d
-         JOIN download_items i ON i.download_id = d.id AND i.generation = d.generation
-         JOIN blobs b ON b.hash = i.hash AND b.state = 'partial'
-         WHERE d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying')",
-    )
-    .fetch_all(readers)
-    .await?;
-    rows.iter().map(|row| Ok((read_hash(row)?, unsigned(row, "size")?))).collect()
-}
-
-/// Which of these blobs some queued download still needs.
-pub(crate) async fn still_needed(readers: &SqlitePool, hashes: &[BlobHash]) -> Result<Vec<BlobHash>, EngineError> {
-    let rows = sqlx::query(
-        "SELECT DISTINCT i.hash FROM download_items i
-         JOIN downloads d ON d.id = i.download_id AND d.generation = i.generation
-         WHERE i.hash IN (SELECT value FROM json_each(?)) AND d.deleted_at IS NULL
-           AND d.state IN ('pending', 'downloading', 'verifying')",
-    )
-    .bind(serde_json::to_string(hashes)?)
-    .fetch_all(readers)
-    .await?;
-    rows.iter().map(read_hash).collect()
 }
 
 /// What becomes of a download besides its state.
@@ -287,6 +224,30 @@ pub(crate) async fn set_state(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Does the same to all downloads of a learner that it makes sense for; says how many.
+pub(crate) async fn act_on_all(
+    tx: &mut WriteTx,
+    profile: ProfileId,
+    action: DownloadAction,
+    from: impl Fn(DownloadState) -> bool,
+) -> Result<u64, EngineError> {
+    let mut changed = 0;
+    for state in DownloadState::ALL.iter().copied().filter(|state| from(*state)) {
+        let Some(after) = state.after(action) else { continue };
+        changed += sqlx::query(
+            "UPDATE downloads SET state = ?, wait_reason = NULL, error = NULL, round = 0, retry_at = NULL, retry_reason = NULL
+             WHERE profile_id = ? AND deleted_at IS NULL AND state = ?",
+        )
+        .bind(after.as_str())
+        .bind(profile.to_string())
+        .bind(state.as_str())
+        .execute(&mut **tx)
+        .await?
+        .rows_affected();
+    }
+    Ok(changed)
 }
 
 /// A column of words or ids that may be NULL or empty.

@@ -1,89 +1,334 @@
 //! Performs what the scheduler decided: transfers, and what follows their ends.
 //!
 //! One loop. It sleeps until a command, the network, the end of a transfer or the clock wakes it; while transfers run it
-//! also tells who listens how far they are, at most five times a second.
+//! also tells who listens how far they are. A look costs the same however long the queue is: it reads the few blobs that
+//! come next. Reasons to wait are written for the whole queue only when something they depend on has changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
-use carrel_model::{
-    BlobHash, DownloadId, ErrorCode, ProfileId, TimeMs,
-    download::{DownloadAction, DownloadState, WaitReason},
-};
-use carrel_transfer::{Control, FetchError, FetchRequest, Sources};
+use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason, pieces::Manifest};
+use carrel_transfer::{Control, FetchRequest, Journal, Sources};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
-    addresses::SignedSources,
+    addresses::Desk,
+    ends::{self, Brought, Ended, JobError},
+    line::{self, Next, Room, Surroundings, Wish},
     live::Running,
     queue::Queue,
-    rows::{self, Change},
-    scheduler::{self, Conditions, DEFAULT_CONCURRENCY, Queued, Wanted},
-    setback::{Consequence, consequence},
+    scheduler::{self, Conditions, DEFAULT_CONCURRENCY, Fetching, GROUP, LARGE_BYTES, Plan, Queued, Wanted},
+    told::Told,
 };
-use crate::{EngineError, EngineEvent, sync::view::NetworkState};
+use crate::{EngineError, sync::view::NetworkState};
 
-/// Between two looks at the progress.
-const TELL_EVERY: Duration = Duration::from_millis(200);
 /// A failure of the database or the disk while planning is no reason to spin.
 const AFTER_FAULT: Duration = Duration::from_secs(5);
 /// A wait whose end lies in the past by now, or in a clock that jumps, is not looked at more often than this.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+/// A drive may come back, and room may be made, without anybody telling.
+const LOOK_AT_THE_DISK_EVERY: Duration = Duration::from_secs(10);
 /// A file that is altered again and again while it is fetched is given up after so many rounds.
 const LOOKS_AT_THE_DISK: u32 = 4;
 
-/// How a fetch ended.
-struct Ended {
-    hash: BlobHash,
-    result: Result<(), JobError>,
-    said: Option<ErrorCode>,
-}
-
-enum JobError {
-    Fetch(FetchError),
-    Store(EngineError),
-}
-
 /// Runs until it is dropped; transfers end with it.
 pub(super) async fn run(queue: Arc<Queue>) {
-    let mut network = queue.rooms.network();
-    let mut jobs: JoinSet<Ended> = JoinSet::new();
+    let mut runner = Runner { network: queue.rooms.network(), jobs: JoinSet::new(), labelled: None, queue };
     let mut told = Told::default();
+    // Whether anything but a transfer has changed since the last look.
+    let mut news = true;
     loop {
-        let wake_at = match look(&queue, state(&network), &mut jobs).await {
-            Ok(wake_at) => wake_at.map(|at| until(&queue, at)),
+        let wake_at = match runner.look(news).await {
+            Ok(wake_at) => wake_at,
             Err(error) => {
                 tracing::error!(%error, "the download queue could not be read");
+                runner.labelled = None;
                 Some(Instant::now() + AFTER_FAULT)
             }
         };
-        // Until something asks for a new plan, progress is all there is to tell.
+        news = runner.wait(wake_at, &mut told).await;
+    }
+}
+
+struct Runner {
+    queue: Arc<Queue>,
+    network: watch::Receiver<(NetworkState, TimeMs)>,
+    jobs: JoinSet<Ended>,
+    /// What the reasons to wait were last written by.
+    labelled: Option<Labelled>,
+}
+
+/// What reasons to wait depend on, besides each download's own retries.
+#[derive(PartialEq, Eq)]
+struct Labelled {
+    network: NetworkState,
+    drive_is_here: bool,
+    signed_in: BTreeSet<ProfileId>,
+    /// Whether the room is too small for some.
+    tight: bool,
+    /// Downloads being fetched.
+    running: BTreeSet<DownloadId>,
+}
+
+impl Runner {
+    /// Until something asks for a new plan; progress is all there is to tell till then. True: it wasn't the end of a
+    /// transfer alone.
+    async fn wait(&mut self, wake_at: Option<Instant>, told: &mut Told) -> bool {
+        let queue = Arc::clone(&self.queue);
         loop {
             let telling = (!queue.live.is_empty()).then(|| told.next());
             tokio::select! {
-                () = queue.wake.notified() => break,
-                Some(ended) = jobs.join_next(), if !jobs.is_empty() => {
-                    let now = state(&network);
-                    finish(&queue, ended, now).await;
-                    break;
+                () = queue.wake.notified() => return true,
+                Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                    // Whatever else has ended by now shares the syncs and the commit.
+                    let mut all = vec![ended];
+                    all.extend(std::iter::from_fn(|| self.jobs.try_join_next()));
+                    let network = self.state();
+                    return ends::finish(&queue, all, network).await;
                 }
-                Ok(()) = network.changed() => {
-                    let now = network.borrow_and_update().0;
+                Ok(()) = self.network.changed() => {
+                    let now = self.network.borrow_and_update().0;
                     network_changed(&queue, now).await;
-                    break;
+                    return true;
                 }
-                () = sleep_until(wake_at), if wake_at.is_some() => break,
+                () = sleep_until(wake_at), if wake_at.is_some() => return true,
                 () = sleep_until(telling), if telling.is_some() => told.tell(&queue).await,
             }
         }
     }
+
+    fn state(&self) -> NetworkState {
+        self.network.borrow().0
+    }
+
+    /// Plans, begins what may begin, and writes down who waits and why. Says when to look again.
+    async fn look(&mut self, news: bool) -> Result<Option<Instant>, EngineError> {
+        let queue = Arc::clone(&self.queue);
+        let readers = queue.library.readers();
+        let was_here = self.labelled.as_ref().is_none_or(|labelled| labelled.drive_is_here);
+        let drive_is_here = queue.blobs.is_here().await;
+        if drive_is_here && !was_here {
+            // Somebody else may have had the drive meanwhile.
+            queue.look_at_the_store().await?;
+        }
+        let profiles = line::profiles(readers).await?;
+        if profiles.is_empty() {
+            self.labelled = None;
+            return Ok(None);
+        }
+        let begun = if drive_is_here { queue.blobs.begun().await? } else { BTreeMap::new() };
+        let conditions = self.conditions(&profiles, drive_is_here, &begun).await?;
+        let (plan, tight) = self.plan(&conditions, &begun).await?;
+        self.begin(&plan.start).await?;
+
+        let running: BTreeSet<DownloadId> = queue.live.all().values().flat_map(|fetch| fetch.serves.clone()).collect();
+        let surroundings = Surroundings {
+            now: conditions.now,
+            network: conditions.network,
+            drive_is_here,
+            signed_in: &conditions.signed_in,
+            running: &running,
+            room: tight.then_some(Room { bytes: conditions.room_bytes, begun: &begun }),
+        };
+        let before = self.labelled.take();
+        let same = before.as_ref().is_some_and(|before| {
+            (before.network, before.drive_is_here, before.tight) == (conditions.network, drive_is_here, tight)
+                && before.signed_in == conditions.signed_in
+        });
+        // Where only transfers began or ended, only what they serve can have changed.
+        let touched: Option<Vec<DownloadId>> = before
+            .filter(|_| same && !news)
+            .map(|before| before.running.symmetric_difference(&running).copied().collect());
+        let changed = line::label(readers, async || queue.library.write().await, &surroundings, touched.as_deref());
+        queue.publish(&changed.await?).await?;
+        let retry_at = line::first_retry(readers, conditions.now).await?.map(|at| until(&queue, at));
+        let disk_at = (tight || !drive_is_here).then(|| Instant::now() + LOOK_AT_THE_DISK_EVERY);
+        let network = conditions.network;
+        self.labelled = Some(Labelled { network, drive_is_here, signed_in: conditions.signed_in, tight, running });
+        Ok([retry_at, disk_at].into_iter().flatten().min())
+    }
+
+    async fn conditions(
+        &self,
+        profiles: &[ProfileId],
+        drive_is_here: bool,
+        begun: &BTreeMap<BlobHash, u64>,
+    ) -> Result<Conditions, EngineError> {
+        let queue = &self.queue;
+        let mut limits = BTreeMap::new();
+        for profile in profiles {
+            limits.insert(*profile, usize::from(queue.rooms.settings(*profile).await?.concurrency.max(1)));
+        }
+        let fetching = |(hash, run): (&BlobHash, &Running)| {
+            let remaining_bytes = remaining(run.size, begun.get(hash));
+            (*hash, Fetching { profile: run.profile, size: run.size, remaining_bytes })
+        };
+        let running = queue.live.all().iter().map(fetching).collect();
+        Ok(Conditions {
+            now: queue.clock.now(),
+            network: self.state(),
+            drive_is_here,
+            signed_in: queue.rooms.signed_in().await?.into_iter().collect(),
+            limits,
+            running,
+            room_bytes: if drive_is_here { queue.blobs.space().await?.above_floor_bytes() } else { 0 },
+        })
+    }
+
+    /// What to begin; and whether the room is too small for some of what comes next.
+    async fn plan(
+        &self,
+        conditions: &Conditions,
+        begun: &BTreeMap<BlobHash, u64>,
+    ) -> Result<(Plan, bool), EngineError> {
+        let can_run = conditions.drive_is_here
+            && matches!(conditions.network, NetworkState::Online | NetworkState::Unknown)
+            && !conditions.signed_in.is_empty();
+        if !can_run {
+            return Ok((Plan::default(), false));
+        }
+        let places = conditions.limits.values().copied().max().unwrap_or(DEFAULT_CONCURRENCY);
+        let running: Vec<BlobHash> = conditions.running.keys().copied().collect();
+        let wish = Wish {
+            now: conditions.now,
+            signed_in: &conditions.signed_in,
+            running: &running,
+            room: None,
+            limit: places * GROUP,
+        };
+        let readers = self.queue.library.readers();
+        let next = line::next(readers, &wish).await?;
+        let plan = scheduler::plan(&queued(&next, begun), conditions);
+        let in_use = conditions.running.values().map(|running| running.remaining_bytes).sum();
+        let room = conditions.room_bytes.saturating_sub(in_use);
+        if next.iter().all(|next| remaining(next.size, begun.get(&next.hash)) <= room) {
+            self.announce(&next);
+            return Ok((plan, false));
+        }
+        // Behind what is too large there may be something, however far behind, that there is room for.
+        let fitting = line::next(readers, &Wish { room: Some(Room { bytes: room, begun }), ..wish }).await?;
+        self.announce(&fitting);
+        Ok((scheduler::plan(&queued(&fitting, begun), conditions), true))
+    }
+
+    /// Addresses of what comes next ride along with the first that is asked for.
+    fn announce(&self, next: &[Next]) {
+        let mut of_profile: BTreeMap<ProfileId, Vec<BlobHash>> = BTreeMap::new();
+        for next in next {
+            of_profile.entry(next.profile).or_default().push(next.hash);
+        }
+        for (profile, hashes) in of_profile {
+            self.queue.addresses.of(profile).broker.want(hashes);
+        }
+    }
+
+    /// Starts transfers.
+    async fn begin(&mut self, start: &[(DownloadId, BlobHash)]) -> Result<(), EngineError> {
+        if start.is_empty() {
+            return Ok(());
+        }
+        let queue = &self.queue;
+        let hashes: Vec<BlobHash> = start.iter().map(|(_, hash)| *hash).collect();
+        let mut manifests = queue.blobs.manifests(&hashes).await?;
+        let mut served = line::served(queue.library.readers(), &hashes).await?;
+        let owners = super::rows::profiles_of(queue.library.readers(), start.iter().map(|(id, _)| *id)).await?;
+        for (download, hash) in start {
+            // Gone since the plan was made: there is nothing to fetch for anybody.
+            let (Some(manifest), Some(profile)) = (manifests.remove(hash), owners.get(download)) else { continue };
+            let Some(serves) = served.remove(hash) else { continue };
+            let control = Control::new();
+            let running = Running {
+                profile: *profile,
+                progress: control.progress(),
+                control: control.clone(),
+                size: manifest.size(),
+                task: None,
+                serves,
+            };
+            queue.live.all().insert(*hash, running);
+            let job = Job {
+                queue: Arc::clone(queue),
+                manifest: Arc::new(manifest),
+                desk: queue.addresses.of(*profile),
+                control,
+            };
+            let task = self.jobs.spawn(job.run());
+            if let Some(running) = queue.live.all().get_mut(hash) {
+                running.task = Some(task.id());
+            }
+        }
+        Ok(())
+    }
 }
 
-fn state(network: &watch::Receiver<(NetworkState, TimeMs)>) -> NetworkState {
-    network.borrow().0
+/// One transfer.
+struct Job {
+    queue: Arc<Queue>,
+    manifest: Arc<Manifest>,
+    desk: Desk,
+    control: Control,
+}
+
+impl Job {
+    async fn run(self) -> Ended {
+        let hash = self.manifest.hash();
+        let writing = self.queue.blobs.writing(hash).await;
+        let result = Box::pin(self.bring()).await;
+        Ended { hash, result, said: self.desk.said(), writing: Some(writing) }
+    }
+
+    async fn bring(&self) -> Result<Brought, JobError> {
+        let (queue, hash) = (&self.queue, self.manifest.hash());
+        // A whole file is there already: somebody else has just written it, the database was made anew, or the power went
+        // between a file's place and the record of it.
+        if queue.blobs.take_in(hash).await.map_err(JobError::Store)? {
+            return Ok(Brought::WasHere);
+        }
+        let request = FetchRequest::new(Arc::clone(&self.manifest), queue.blobs.part_path(hash));
+        let journal: Arc<dyn Journal> = Arc::new(queue.blobs.journal());
+        let sources: Arc<dyn Sources> = Arc::new(self.desk.broker.clone());
+        // A fetch that asks for nothing has hashed every piece on the disk. What one fetched was hashed on its way there,
+        // and another program may have altered a large file in the minutes since: so the last look is at the disk.
+        for _ in 0..LOOKS_AT_THE_DISK {
+            let (sources, journal) = (Arc::clone(&sources), Arc::clone(&journal));
+            let fetching = queue.fetcher.fetch(request.clone(), sources, journal, self.control.clone());
+            let fetched = fetching.await.map_err(JobError::Fetch)?;
+            if fetched.bytes_fetched == 0 || self.manifest.size() < LARGE_BYTES {
+                return Ok(Brought::Part);
+            }
+        }
+        Err(JobError::Store(EngineError::Refused(carrel_model::ErrorCode::Damaged)))
+    }
+}
+
+/// The blobs that come next, by download.
+fn queued(next: &[Next], begun: &BTreeMap<BlobHash, u64>) -> Vec<Queued> {
+    let of_download = next.chunk_by(|one, other| one.download == other.download);
+    let queued = of_download.filter_map(|blobs| {
+        let first = blobs.first()?;
+        let wanted = |next: &Next| Wanted {
+            hash: next.hash,
+            size: next.size,
+            remaining_bytes: remaining(next.size, begun.get(&next.hash)),
+        };
+        Some(Queued {
+            id: first.download,
+            profile: first.profile,
+            priority: first.priority,
+            position: first.position,
+            // Those that wait for their next round are not among what comes next.
+            retry: None::<(TimeMs, WaitReason)>,
+            blobs: blobs.iter().map(wanted).collect(),
+        })
+    });
+    queued.collect()
+}
+
+fn remaining(size: u64, begun: Option<&u64>) -> u64 {
+    size.saturating_sub(begun.copied().unwrap_or(0))
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -97,313 +342,16 @@ fn until(queue: &Queue, at: TimeMs) -> Instant {
     Instant::now() + Duration::from_millis(wait).max(SHORTEST_WAIT)
 }
 
-/// Plans, writes down who waits and why, and begins what may begin. Says when to look again.
-async fn look(
-    queue: &Arc<Queue>,
-    network: NetworkState,
-    jobs: &mut JoinSet<Ended>,
-) -> Result<Option<TimeMs>, EngineError> {
-    let rows = rows::queued(queue.library.readers()).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let conditions = conditions(queue, network, &rows).await?;
-    let mut candidates: Vec<Queued> = Vec::with_capacity(rows.len());
-    let mut found = 0;
-    let places = conditions.limits.values().copied().max().unwrap_or(DEFAULT_CONCURRENCY);
-    for row in &rows {
-        let mut queued = Queued {
-            id: row.id,
-            profile: row.profile_id,
-            priority: row.priority,
-            position: row.position,
-            retry: row.retry,
-            blobs: Vec::new(),
-        };
-        // Blobs only of those whose turn it can be: a long queue costs no more than a short one.
-        if found < places && scheduler::held_back(&queued, &conditions).is_none() {
-            let missing = rows::missing(queue.library.readers(), row.id, places + conditions.running.len()).await?;
-            if missing.is_empty() {
-                queue.settle(row.id).await?;
-                continue;
-            }
-            found += missing.iter().filter(|(hash, _)| !conditions.running.contains_key(hash)).count();
-            queued.blobs = missing
-                .into_iter()
-                .map(|(hash, size)| Wanted {
-                    hash,
-                    remaining_bytes: size.saturating_sub(queue.blobs.begun_bytes(hash)),
-                })
-                .collect();
-        }
-        candidates.push(queued);
-    }
-    let plan = scheduler::plan(&candidates, &conditions);
-    for (download, hash) in &plan.start {
-        if let Some(queued) = candidates.iter().find(|queued| queued.id == *download) {
-            begin(queue, jobs, queued.profile, *download, *hash).await?;
-        }
-    }
-    write_down(queue, &rows, &plan.waits).await?;
-    Ok(plan.wake_at)
-}
-
-async fn conditions(
-    queue: &Queue,
-    network: NetworkState,
-    rows: &[rows::DownloadRow],
-) -> Result<Conditions, EngineError> {
-    let mut limits = BTreeMap::new();
-    for profile in rows.iter().map(|row| row.profile_id).collect::<BTreeSet<_>>() {
-        limits.insert(profile, usize::from(queue.rooms.settings(profile).await?.concurrency.max(1)));
-    }
-    let left = |hash: BlobHash, size: u64| size.saturating_sub(queue.blobs.begun_bytes(hash));
-    let running = queue.live.all().iter().map(|(hash, run)| (*hash, (run.profile, left(*hash, run.size)))).collect();
-    Ok(Conditions {
-        now: queue.clock.now(),
-        network,
-        signed_in: queue.rooms.signed_in().await?.into_iter().collect(),
-        limits,
-        running,
-        room_bytes: queue.blobs.space(BTreeMap::new()).await?.above_floor_bytes(),
-    })
-}
-
-/// Starts one transfer.
-async fn begin(
-    queue: &Arc<Queue>,
-    jobs: &mut JoinSet<Ended>,
-    profile: ProfileId,
-    download: DownloadId,
-    hash: BlobHash,
-) -> Result<(), EngineError> {
-    let Some(manifest) = queue.blobs.manifest(hash).await? else { return Ok(()) };
-    let mut tx = queue.library.write().await?;
-    let serves = rows::queued_for(&mut tx, hash).await?.into_iter().map(|row| row.id).collect();
-    tx.rollback().await?;
-    let control = Control::new();
-    let running = Running {
-        profile,
-        progress: control.progress(),
-        control: control.clone(),
-        size: manifest.size(),
-        task: None,
-        serves,
-    };
-    queue.live.all().insert(hash, running);
-    let said = Arc::new(Mutex::new(None));
-    let sources = SignedSources { queue: Arc::clone(queue), profile, download, said: Arc::clone(&said) };
-    let owned = Arc::clone(queue);
-    let task = jobs.spawn(async move {
-        let queue = owned;
-        let result = fetch(&queue, FetchRequest::new(manifest, queue.blobs.part_path(hash)), hash, sources, control);
-        let result = Box::pin(result).await;
-        let said = *said.lock().unwrap_or_else(PoisonError::into_inner);
-        Ended { hash, result, said }
-    });
-    if let Some(running) = queue.live.all().get_mut(&hash) {
-        running.task = Some(task.id());
-    }
-    Ok(())
-}
-
-async fn fetch(
-    queue: &Queue,
-    request: FetchRequest,
-    hash: BlobHash,
-    sources: SignedSources,
-    control: Control,
-) -> Result<(), JobError> {
-    let _writing = queue.blobs.writing(hash).await;
-    // A whole file is there already: somebody else has just written it, the database was made anew, or the power went
-    // between a file's place and the record of it.
-    if queue.blobs.take_in(hash).await.map_err(JobError::Store)? {
-        return Ok(());
-    }
-    let journal = Arc::new(queue.blobs.journal());
-    let sources: Arc<dyn Sources> = Arc::new(sources);
-    // A fetch that asks for nothing has hashed every piece on the disk. What one fetched was hashed on its way there, and
-    // another program may have altered the file since: so the last look is at the disk.
-    for _ in 0..LOOKS_AT_THE_DISK {
-        let fetching =
-            queue.fetcher.fetch(request.clone(), Arc::clone(&sources), Arc::clone(&journal) as _, control.clone());
-        if fetching.await.map_err(JobError::Fetch)?.bytes_fetched == 0 {
-            queue.blobs.adopt(hash).await.map_err(JobError::Store)?;
-            return Ok(());
-        }
-    }
-    Err(JobError::Store(EngineError::Refused(ErrorCode::Damaged)))
-}
-
-/// What follows the end of a transfer, for every download it served.
-async fn finish(queue: &Queue, ended: Result<Ended, tokio::task::JoinError>, network: NetworkState) {
-    let ended = match ended {
-        Ok(ended) => ended,
-        Err(error) => {
-            // A panic in a transfer ends the downloads it served, and nothing else.
-            let found =
-                queue.live.all().iter().find(|(_, fetch)| fetch.task == Some(error.id())).map(|(hash, _)| *hash);
-            let Some(hash) = found else { return };
-            Ended { hash, result: Err(JobError::Store(EngineError::Transfer(error.to_string()))), said: None }
-        }
-    };
-    queue.live.all().remove(&ended.hash);
-    if let Err(error) = follow(queue, ended, network).await {
-        tracing::error!(%error, "the end of a transfer could not be written down");
-    }
-}
-
-async fn follow(queue: &Queue, ended: Ended, network: NetworkState) -> Result<(), EngineError> {
-    let mut tx = queue.library.write().await?;
-    let served = rows::queued_for(&mut tx, ended.hash).await?;
-    tx.rollback().await?;
-    if served.is_empty() {
-        queue.blobs.sweep().await?;
-        return Ok(());
-    }
-    let error = match ended.result {
-        Ok(()) => {
-            let mut tx = queue.library.write().await?;
-            for row in served.iter().filter(|row| row.round > 0 || row.retry.is_some()) {
-                rows::set_state(
-                    &mut tx,
-                    row.id,
-                    row.state,
-                    Change { round: 0, retry: None, ..Change::waiting(row, None) },
-                )
-                .await?;
-            }
-            tx.commit().await?;
-            for row in &served {
-                queue.settle(row.id).await?;
-            }
-            return Ok(());
-        }
-        Err(error) => error,
-    };
-    let mut bytes = [0; 4];
-    queue.clock.fill_random(&mut bytes);
-    let jitter = f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX);
-    for row in served {
-        let then = match &error {
-            JobError::Fetch(error) => {
-                tracing::warn!(%error, hash = %ended.hash, "a transfer ended without its file");
-                consequence(error, ended.said, network, row.round, jitter)
-            }
-            JobError::Store(error) if error.code() == ErrorCode::StorageFull => {
-                Consequence::Wait { reason: WaitReason::Space, retry_in_ms: Some(60_000), counts: false }
-            }
-            JobError::Store(error) => Consequence::Fail(error.code()),
-        };
-        match then {
-            Consequence::Nothing => {}
-            Consequence::Fail(code) => {
-                queue.fail(row.id, code).await?;
-                queue.stop_unneeded().await?;
-            }
-            Consequence::Wait { reason, retry_in_ms, counts } => {
-                let retry = retry_in_ms.map(|ms| (queue.clock.now().plus_ms(ms), reason));
-                let round = row.round + u32::from(counts);
-                let change = Change { wait_reason: Some(reason), round, retry, error: row.error };
-                let mut tx = queue.library.write().await?;
-                rows::set_state(&mut tx, row.id, row.after(DownloadAction::Requeue)?, change).await?;
-                tx.commit().await?;
-                queue.publish(&[row.id]).await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Writes states and reasons down where they changed, and tells.
-async fn write_down(
-    queue: &Queue,
-    rows: &[rows::DownloadRow],
-    waits: &BTreeMap<DownloadId, Option<WaitReason>>,
-) -> Result<(), EngineError> {
-    let running: BTreeSet<DownloadId> = queue.live.all().values().flat_map(|fetch| fetch.serves.clone()).collect();
-    let target = |row: &rows::DownloadRow| {
-        let wait = waits.get(&row.id).copied()?;
-        let runs = running.contains(&row.id);
-        let (action, wait) = if runs { (DownloadAction::Start, None) } else { (DownloadAction::Requeue, wait) };
-        let state =
-            if runs && row.state == DownloadState::Downloading { row.state } else { row.state.after(action)? };
-        (state != row.state || wait != row.wait_reason).then_some((state, wait))
-    };
-    if rows.iter().all(|row| target(row).is_none()) {
-        return Ok(());
-    }
-    let mut changed = Vec::new();
-    let mut tx = queue.library.write().await?;
-    // Read again: a command may have come between, and it has the last word.
-    for row in rows::queued(&mut *tx).await? {
-        if let Some((state, wait)) = target(&row) {
-            rows::set_state(&mut tx, row.id, state, Change::waiting(&row, wait)).await?;
-            changed.push(row.id);
-        }
-    }
-    tx.commit().await?;
-    queue.publish(&changed).await
-}
-
 async fn network_changed(queue: &Queue, network: NetworkState) {
     match network {
         // A transfer would try for minutes and call it downloading; the queue names the cause and goes on by itself.
         NetworkState::Offline => queue.live.all().values().for_each(|fetch| fetch.control.pause()),
         NetworkState::Online => {
             queue.live.all().values().for_each(|fetch| fetch.control.reconnect());
-            if let Err(error) = forgive(queue).await {
+            if let Err(error) = ends::forgive(queue).await {
                 tracing::error!(%error, "waits could not be ended");
             }
         }
         NetworkState::Limited | NetworkState::Unknown => {}
-    }
-}
-
-/// Waits that a network or a service caused end when it is back.
-async fn forgive(queue: &Queue) -> Result<(), EngineError> {
-    let mut tx = queue.library.write().await?;
-    sqlx::query(
-        "UPDATE downloads SET retry_at = NULL, retry_reason = NULL
-         WHERE retry_at IS NOT NULL AND retry_reason IN ('network', 'server')",
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// How far transfers are, as it was last told.
-#[derive(Default)]
-struct Told {
-    last: Option<Instant>,
-    views: BTreeMap<DownloadId, super::view::DownloadView>,
-}
-
-impl Told {
-    fn next(&self) -> Instant {
-        self.last.map_or_else(Instant::now, |last| last + TELL_EVERY)
-    }
-
-    async fn tell(&mut self, queue: &Queue) {
-        self.last = Some(Instant::now());
-        let ids: BTreeSet<_> = queue.live.all().values().flat_map(|fetch| fetch.serves.clone()).collect();
-        let ids: Vec<_> = ids.into_iter().collect();
-        let views = async {
-            let rows = rows::of_ids(queue.library.readers(), &ids).await?;
-            let views = queue.views(&rows).await?;
-            Ok::<_, EngineError>(rows.into_iter().map(|row| row.profile_id).zip(views).collect::<Vec<_>>())
-        };
-        let Ok(views) = views.await else { return };
-        let mut by_profile: BTreeMap<ProfileId, Vec<_>> = BTreeMap::new();
-        self.views.retain(|id, _| ids.contains(id));
-        for (profile, view) in views {
-            if self.views.insert(view.id, view.clone()).as_ref() != Some(&view) {
-                by_profile.entry(profile).or_default().push(view);
-            }
-        }
-        for (profile_id, changed) in by_profile {
-            queue.events.send(EngineEvent::Downloads { profile_id, changed, removed: Vec::new() });
-        }
     }
 }

@@ -1,8 +1,10 @@
 //! What may run next. Pure: the queue and the conditions go in, what to start and why the rest waits comes out.
 //!
-//! Order is priority (10 first), then position (D2). A place is one blob, so that one large unit can use all of them and
-//! two units never take more than the limit together (D3). A download that can't run doesn't hold back those behind it,
-//! and always gets the reason that holds now – so when the reason goes, the next plan lets it run.
+//! Order is priority (10 first), then position (D2). A place is one large blob or a group of up to 32 small ones, so that
+//! one large unit can use all places, small files don't wait for each other's round trips, and two units never take more
+//! than the limit together (D3). A download that can't run doesn't hold back those behind it, and always gets the reason
+//! that holds now – so when the reason goes, the next plan lets it run. One that only lacks a place does hold them back:
+//! else small blobs could fill up a group for ever, and a large one that comes first would never get its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +29,19 @@ pub(crate) struct Queued {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) hash: BlobHash,
+    /// Its length: large or small.
+    pub(crate) size: u64,
+    /// Bytes the disk must still give.
+    pub(crate) remaining_bytes: u64,
+}
+
+/// A blob that is being fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fetching {
+    /// For whom.
+    pub(crate) profile: ProfileId,
+    /// Its length.
+    pub(crate) size: u64,
     /// Bytes the disk must still give.
     pub(crate) remaining_bytes: u64,
 }
@@ -36,13 +51,15 @@ pub(crate) struct Wanted {
 pub(crate) struct Conditions {
     pub(crate) now: TimeMs,
     pub(crate) network: NetworkState,
+    /// Whether the drive of the store is there.
+    pub(crate) drive_is_here: bool,
     pub(crate) signed_in: BTreeSet<ProfileId>,
-    /// How many blobs each learner wants at once; together never more than the largest.
+    /// How many places each learner wants at once; together never more than the largest.
     pub(crate) limits: BTreeMap<ProfileId, usize>,
     /// Bytes that can be written before the floor is reached.
     pub(crate) room_bytes: u64,
-    /// What is being fetched: for whom, and the bytes the disk must still give.
-    pub(crate) running: BTreeMap<BlobHash, (ProfileId, u64)>,
+    /// What is being fetched.
+    pub(crate) running: BTreeMap<BlobHash, Fetching>,
 }
 
 /// What to do.
@@ -58,6 +75,10 @@ pub(crate) struct Plan {
 
 /// Places for a learner who has no setting.
 pub(crate) const DEFAULT_CONCURRENCY: usize = 3;
+/// From this length on a blob has a place of its own.
+pub(crate) const LARGE_BYTES: u64 = 4 << 20;
+/// So many small blobs share a place.
+pub(crate) const GROUP: usize = 32;
 
 /// Decides.
 #[must_use]
@@ -87,6 +108,9 @@ pub(crate) fn held_back(queued: &Queued, conditions: &Conditions) -> Option<Wait
     if !conditions.signed_in.contains(&queued.profile) {
         return Some(WaitReason::SignIn);
     }
+    if !conditions.drive_is_here {
+        return Some(WaitReason::Drive);
+    }
     match conditions.network {
         NetworkState::Offline => return Some(WaitReason::Network),
         NetworkState::Limited => return Some(WaitReason::Server),
@@ -96,25 +120,57 @@ pub(crate) fn held_back(queued: &Queued, conditions: &Conditions) -> Option<Wait
     queued.retry.and_then(|(at, reason)| (at > conditions.now).then_some(reason))
 }
 
+/// Blobs that take places.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    large: usize,
+    small: usize,
+}
+
+impl Taken {
+    /// With one more.
+    #[must_use]
+    pub(crate) const fn with(self, size: u64) -> Self {
+        if size >= LARGE_BYTES {
+            Self { large: self.large + 1, ..self }
+        } else {
+            Self { small: self.small + 1, ..self }
+        }
+    }
+
+    /// How many places that is.
+    #[must_use]
+    pub(crate) const fn places(self) -> usize {
+        self.large + self.small.div_ceil(GROUP)
+    }
+}
+
 struct Places<'a> {
     conditions: &'a Conditions,
-    taken: BTreeMap<ProfileId, usize>,
+    of_profile: BTreeMap<ProfileId, Taken>,
+    of_all: Taken,
     begun: BTreeSet<BlobHash>,
-    total: usize,
     limit: usize,
     room_bytes: u64,
+    /// One that comes before lacks a place: whatever comes now is behind it.
+    full: bool,
+    full_for: BTreeSet<ProfileId>,
 }
 
 impl<'a> Places<'a> {
     fn new(conditions: &'a Conditions) -> Self {
-        let mut taken = BTreeMap::new();
+        let mut of_profile: BTreeMap<_, Taken> = BTreeMap::new();
+        let mut of_all = Taken::default();
         let mut room_bytes = conditions.room_bytes;
-        for (profile, remaining) in conditions.running.values() {
-            *taken.entry(*profile).or_insert(0) += 1;
-            room_bytes = room_bytes.saturating_sub(*remaining);
+        for running in conditions.running.values() {
+            let taken = of_profile.entry(running.profile).or_default();
+            *taken = taken.with(running.size);
+            of_all = of_all.with(running.size);
+            room_bytes = room_bytes.saturating_sub(running.remaining_bytes);
         }
         let limit = conditions.limits.values().copied().max().unwrap_or(DEFAULT_CONCURRENCY);
-        Self { conditions, taken, begun: BTreeSet::new(), total: conditions.running.len(), limit, room_bytes }
+        let (begun, full_for) = (BTreeSet::new(), BTreeSet::new());
+        Self { conditions, of_profile, of_all, begun, limit, room_bytes, full: false, full_for }
     }
 
     /// Gives places to a download's blobs. Says `Space` when room is all that it lacks.
@@ -132,13 +188,18 @@ impl<'a> Places<'a> {
                 too_large = true;
                 continue;
             }
-            let taken = self.taken.entry(queued.profile).or_insert(0);
-            if self.total >= self.limit || *taken >= own_limit {
+            let of_profile = self.of_profile.entry(queued.profile).or_default();
+            let (own, all) = (of_profile.with(wanted.size), self.of_all.with(wanted.size));
+            self.full |= all.places() > self.limit;
+            if own.places() > own_limit {
+                self.full_for.insert(queued.profile);
+            }
+            if self.full || self.full_for.contains(&queued.profile) {
                 // Its turn comes: the queue itself is no reason to wait.
                 return None;
             }
-            *taken += 1;
-            self.total += 1;
+            *of_profile = own;
+            self.of_all = all;
             self.room_bytes = self.room_bytes.saturating_sub(wanted.remaining_bytes);
             self.begun.insert(wanted.hash);
             start.push((queued.id, wanted.hash));

@@ -11,7 +11,7 @@ fn blob(n: u8) -> BlobHash {
 }
 
 fn queued(n: u16, priority: u8, position: i64, blobs: &[u8]) -> Queued {
-    let blobs = blobs.iter().map(|n| Wanted { hash: blob(*n), remaining_bytes: 10 }).collect();
+    let blobs = blobs.iter().map(|n| Wanted { hash: blob(*n), size: LARGE_BYTES, remaining_bytes: 10 }).collect();
     Queued { id: id(n), profile: id(1), priority, position, retry: None, blobs }
 }
 
@@ -19,6 +19,7 @@ fn fine() -> Conditions {
     Conditions {
         now: TimeMs::from_ms(1_000),
         network: NetworkState::Online,
+        drive_is_here: true,
         signed_in: [id(1), id(2)].into(),
         limits: [(id(1), 3), (id(2), 3)].into(),
         room_bytes: 1_000,
@@ -35,6 +36,28 @@ fn starts_by_priority_then_position_up_to_the_limit() {
 }
 
 #[test]
+fn small_blobs_share_a_place_and_the_limit_holds_for_their_groups() {
+    let mut large = queued(1, 5, 1, &[1]);
+    let mut small = queued(2, 5, 2, &(10..=200).collect::<Vec<_>>());
+    small.blobs.iter_mut().for_each(|blob| (blob.size, blob.remaining_bytes) = (30_000, 1));
+    let begun = |queue: &[Queued]| plan(queue, &fine()).start.len();
+    assert_eq!(begun(&[large.clone(), small.clone()]), 1 + 2 * GROUP, "one large and two groups: three places");
+    assert_eq!(begun(&[small.clone()]), 3 * GROUP, "three groups");
+    large.position = 9;
+    assert_eq!(begun(&[small, large]), 3 * GROUP, "whoever comes first");
+}
+
+#[test]
+fn small_blobs_never_fill_up_the_place_that_a_large_one_before_them_waits_for() {
+    let mut small = queued(2, 5, 2, &(10..=60).collect::<Vec<_>>());
+    small.blobs.iter_mut().for_each(|blob| (blob.size, blob.remaining_bytes) = (30_000, 1));
+    let running = (100..=109).map(|n| (blob(n), Fetching { profile: id(1), size: 1_000, remaining_bytes: 1 }));
+    let conditions = Conditions { limits: [(id(1), 1)].into(), running: running.collect(), ..fine() };
+    assert!(plan(&[queued(1, 5, 1, &[1]), small.clone()], &conditions).start.is_empty(), "the group runs dry first");
+    assert_eq!(plan(&[small], &conditions).start.len(), GROUP - 10, "with none before them they fill it up");
+}
+
+#[test]
 fn a_blob_two_learners_need_is_fetched_once() {
     let other = Queued { profile: id(2), ..queued(2, 5, 2, &[1]) };
     let plan = plan(&[queued(1, 5, 1, &[1]), other], &fine());
@@ -48,6 +71,7 @@ fn each_obstacle_has_its_own_word_and_goes_with_it() {
     let because = |conditions: &Conditions| plan(&queue, conditions).waits.get(&id(1)).copied().flatten();
     assert_eq!(because(&Conditions { network: NetworkState::Offline, ..fine() }), Some(WaitReason::Network));
     assert_eq!(because(&Conditions { network: NetworkState::Limited, ..fine() }), Some(WaitReason::Server));
+    assert_eq!(because(&Conditions { drive_is_here: false, ..fine() }), Some(WaitReason::Drive));
     assert_eq!(because(&Conditions { signed_in: BTreeSet::new(), ..fine() }), Some(WaitReason::SignIn));
     assert_eq!(because(&fine()), Some(WaitReason::Server), "the round before failed");
     assert_eq!(plan(&queue, &fine()).wake_at, Some(TimeMs::from_ms(5_000)), "and ends by itself");
@@ -70,9 +94,12 @@ fn any_queue() -> impl Strategy<Value = Vec<Queued>> {
     let blobs = prop::collection::btree_set(0u8..12, 0..4);
     let one = (1u8..=10, -5i64..5, any::<bool>(), prop::option::of(0i64..2_000), blobs);
     // What is left of a blob is the same for all who need it.
-    let left = prop::collection::vec(0u64..400, 12);
+    let left = prop::collection::vec((0u64..400, prop::sample::select(vec![1_000, LARGE_BYTES])), 12);
     (left, prop::collection::vec(one, 0..12)).prop_map(|(left, all)| {
-        let wanted = |n: u8| Wanted { hash: blob(n), remaining_bytes: left[usize::from(n)] };
+        let wanted = |n: u8| {
+            let (remaining_bytes, size) = left[usize::from(n)];
+            Wanted { hash: blob(n), size, remaining_bytes }
+        };
         let queue = all.into_iter().zip(100..).map(|((priority, position, second, retry, blobs), n)| Queued {
             id: id(n),
             profile: id(if second { 2 } else { 1 }),
@@ -92,15 +119,20 @@ fn any_conditions() -> impl Strategy<Value = Conditions> {
         NetworkState::Offline,
         NetworkState::Unknown,
     ]);
-    let running = prop::collection::btree_map(0u8..12, 0u64..100, 0..3);
+    let size = prop::sample::select(vec![1_000, LARGE_BYTES]);
+    let running = prop::collection::btree_map(0u8..12, (0u64..100, size), 0..3);
     (network, any::<bool>(), any::<bool>(), 1usize..6, 1usize..6, 0u64..1_500, running).prop_map(
         |(network, one, two, first, second, room_bytes, running)| Conditions {
             now: TimeMs::from_ms(1_000),
             network,
+            drive_is_here: true,
             signed_in: [(one, id(1)), (two, id(2))].into_iter().filter_map(|(is, id)| is.then_some(id)).collect(),
             limits: [(id(1), first), (id(2), second)].into(),
             room_bytes,
-            running: running.into_iter().map(|(n, left)| (blob(n), (id(1), left))).collect(),
+            running: running
+                .into_iter()
+                .map(|(n, (remaining_bytes, size))| (blob(n), Fetching { profile: id(1), size, remaining_bytes }))
+                .collect(),
         },
     )
 }
@@ -112,11 +144,14 @@ proptest! {
     fn limits_hold_and_every_wait_has_a_true_reason(queue in any_queue(), conditions in any_conditions()) {
         let plan = plan(&queue, &conditions);
         let limit = conditions.limits.values().copied().max().unwrap();
-        prop_assert!(plan.start.is_empty() || conditions.running.len() + plan.start.len() <= limit, "no more places than there are");
+        let size_of = |hash| queue.iter().flat_map(|q| &q.blobs).find(|b| b.hash == hash).unwrap().size;
+        let sizes = conditions.running.values().map(|r| r.size).chain(plan.start.iter().map(|(_, hash)| size_of(*hash)));
+        let taken = sizes.fold(Taken::default(), Taken::with);
+        prop_assert!(plan.start.is_empty() || taken.places() <= limit, "no more places than there are");
         let begun: BTreeSet<_> = plan.start.iter().map(|(_, hash)| *hash).collect();
         prop_assert_eq!(begun.len(), plan.start.len(), "no blob twice");
         prop_assert!(begun.iter().all(|hash| !conditions.running.contains_key(hash)), "nor one that runs");
-        let running: u64 = conditions.running.values().map(|(_, left)| left).sum();
+        let running: u64 = conditions.running.values().map(|r| r.remaining_bytes).sum();
         let mut taken = 0;
         for (id, hash) in &plan.start {
             let queued = queue.iter().find(|q| q.id == *id).unwrap();

@@ -5,7 +5,7 @@
 //! with a code that a person can act on (D7).
 
 use carrel_model::{ErrorCode, download::WaitReason};
-use carrel_transfer::FetchError;
+use carrel_transfer::{FetchError, Lie};
 
 use crate::sync::view::NetworkState;
 
@@ -14,7 +14,9 @@ pub(crate) const ROUNDS: u32 = 3;
 const FIRST_WAIT_MS: i64 = 2_000;
 const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
 /// Room can come back without anybody telling; looked at again after this.
-const SPACE_WAIT_MS: i64 = 60_000;
+pub(crate) const SPACE_WAIT_MS: i64 = 60_000;
+/// So can a drive that was pulled out.
+const DRIVE_WAIT_MS: i64 = 10_000;
 
 /// What to do with the download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,23 @@ pub(crate) enum Consequence {
     },
     /// Given up.
     Fail(ErrorCode),
+}
+
+impl Consequence {
+    /// Of several, the one with the largest counts.
+    pub(crate) const fn gravity(&self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Wait { counts: true, .. } => 1,
+            Self::Wait { counts: false, .. } => 2,
+            Self::Fail(_) => 3,
+        }
+    }
+}
+
+/// The disk can't be read or written: the drive was pulled out, or its system is being checked. It goes on by itself.
+pub(crate) const fn drive_wait() -> Consequence {
+    Consequence::Wait { reason: WaitReason::Drive, retry_in_ms: Some(DRIVE_WAIT_MS), counts: false }
 }
 
 /// Decides. `round` is how many failed before; `said` is what the service answered when addresses were asked for;
@@ -53,7 +72,11 @@ pub(crate) fn consequence(
         (FetchError::NotAuthorised, Some(ErrorCode::SignInNeeded)) => return wait(WaitReason::SignIn),
         (FetchError::NotAuthorised, code) => return Consequence::Fail(code.unwrap_or(ErrorCode::Forbidden)),
         (FetchError::Gone, _) => return Consequence::Fail(ErrorCode::Gone),
-        (FetchError::Io(_), _) => return Consequence::Fail(ErrorCode::StorageUnavailable),
+        (FetchError::Io(_), _) => return drive_wait(),
+        // What the service has is not what it promised, and asking again brings the same.
+        (FetchError::Corrupt { .. } | FetchError::SourceLied(Lie::Bytes), _) => {
+            return Consequence::Fail(ErrorCode::Damaged);
+        }
         (FetchError::Journal(_), _) => return Consequence::Fail(ErrorCode::Internal),
         _ => {}
     }
@@ -78,9 +101,7 @@ fn code(error: &FetchError) -> ErrorCode {
         FetchError::NotAService | FetchError::TooManyRedirects | FetchError::ForbiddenRedirect => {
             ErrorCode::NotAService
         }
-        FetchError::SourceLied(_) | FetchError::Corrupt { .. } | FetchError::Http { .. } | FetchError::Sources(_) => {
-            ErrorCode::ServiceFailed
-        }
+        FetchError::SourceLied(_) | FetchError::Http { .. } | FetchError::Sources(_) => ErrorCode::ServiceFailed,
         FetchError::Busy { .. } => ErrorCode::RateLimited,
         _ => ErrorCode::ServiceUnreachable,
     }
@@ -108,9 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_is_away_is_waited_for() {
+        let error = FetchError::Io(std::io::ErrorKind::NotFound.into());
+        let Consequence::Wait { reason, retry_in_ms, counts } = after(&error, NetworkState::Online, 2) else {
+            panic!()
+        };
+        assert_eq!((reason, counts), (WaitReason::Drive, false), "however often");
+        assert!(retry_in_ms.is_some(), "and looked for again");
+    }
+
+    #[test]
     fn what_waiting_cannot_mend_fails_at_once_with_its_own_code() {
         let online = NetworkState::Online;
         assert_eq!(after(&FetchError::Gone, online, 0), Consequence::Fail(ErrorCode::Gone));
+        assert_eq!(after(&FetchError::Corrupt { piece: 3 }, online, 0), Consequence::Fail(ErrorCode::Damaged));
         assert_eq!(
             consequence(&FetchError::NotAuthorised, Some(ErrorCode::NotEnrolled), online, 0, 0.0),
             Consequence::Fail(ErrorCode::NotEnrolled)

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use carrel_model::{
-    AssetId, BlobHash, DownloadId, ErrorCode, LessonId, ProfileId,
-    content::{AssetKind, Course, Quality, Unit},
+    BlobHash, DownloadId, ErrorCode, ProfileId,
+    content::{Course, Quality, Unit},
     download::{DownloadAction, DownloadState},
     wire::downloads::{AuthorizeRequest, Authorized},
 };
+use futures_util::StreamExt as _;
 
 use super::{
+    items, line,
     queue::Queue,
     rows::{self, Change, DownloadRow},
     view::{DownloadView, StartDownload},
@@ -19,12 +21,81 @@ use crate::{EngineError, library::WriteTx};
 /// Positions are spread, so that one can be put between two others without touching the rest.
 pub(super) const POSITION_STEP: i64 = 1 << 20;
 
+/// How many wishes are taken to the service at once.
+const ASKED_AT_ONCE: usize = 8;
+/// How many are written in one transaction.
+const WRITTEN_AT_ONCE: usize = 256;
+
 /// Authorises, reserves and queues; gives the download that is there already where that is what was asked for.
 pub(super) async fn start(
     queue: &Queue,
     profile: ProfileId,
     request: StartDownload,
 ) -> Result<DownloadView, EngineError> {
+    match look(queue, profile, request).await? {
+        Wish::There(id) => queue.one(profile, id).await,
+        Wish::Paused(id) => super::commands::resume(queue, profile, id).await,
+        Wish::New(quality, there) => authorised(queue, profile, request, quality, there).await,
+    }
+}
+
+/// As [`start`] for many wishes: the service is asked for several at once, and what it grants is written together. Wishes
+/// that are refused come back with their errors and keep no other from being queued.
+pub(super) async fn start_all(
+    queue: &Queue,
+    profile: ProfileId,
+    mut requests: Vec<StartDownload>,
+) -> Result<Vec<(StartDownload, EngineError)>, EngineError> {
+    let mut refused = Vec::new();
+    let mut seen = BTreeSet::new();
+    requests.retain(|request| seen.insert((request.unit_id, request.lesson_id)));
+    let asked = futures_util::stream::iter(requests).map(|request| async move {
+        let answer = async {
+            Ok::<_, EngineError>(match look(queue, profile, request).await? {
+                Wish::There(_) => None,
+                Wish::Paused(id) => super::commands::resume(queue, profile, id).await.map(|_| None)?,
+                Wish::New(quality, there) => Some((ask(queue, profile, request, quality).await?, there)),
+            })
+        };
+        (request, answer.await)
+    });
+    // What has come by the time the disk is free is written together; nobody waits for a full batch.
+    let mut ready = std::pin::pin!(asked.buffer_unordered(ASKED_AT_ONCE).ready_chunks(WRITTEN_AT_ONCE));
+    while let Some(answers) = ready.next().await {
+        let mut grants = Vec::new();
+        for (request, answer) in answers {
+            match answer {
+                Ok(granted) => grants.extend(granted),
+                Err(error) => refused.push((request, error)),
+            }
+        }
+        match write(queue, profile, &grants).await {
+            Ok(ids) => queue.publish(&ids).await?,
+            // Together they are too much; one by one, as many as there is room for.
+            Err(EngineError::StorageFull { .. }) if grants.len() > 1 => {
+                for grant in grants {
+                    let request = grant.0.request;
+                    match write(queue, profile, std::slice::from_ref(&grant)).await {
+                        Ok(ids) => queue.publish(&ids).await?,
+                        Err(error @ EngineError::StorageFull { .. }) => refused.push((request, error)),
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            Err(EngineError::StorageFull { needed, available }) => {
+                refused.extend(
+                    grants.iter().map(|(grant, _)| (grant.request, EngineError::StorageFull { needed, available })),
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    queue.settle().await?;
+    queue.release().await?;
+    Ok(refused)
+}
+
+async fn look(queue: &Queue, profile: ProfileId, request: StartDownload) -> Result<Wish, EngineError> {
     let quality = match request.quality {
         Some(quality) => quality,
         None => queue.rooms.settings(profile).await?.default_quality,
@@ -32,16 +103,26 @@ pub(super) async fn start(
     let there = rows::of_wish(queue.library.readers(), profile, request.unit_id, request.lesson_id).await?;
     if let Some(row) = there.as_ref().filter(|row| row.quality == quality) {
         if row.state.is_active() {
-            return queue.one(profile, row.id).await;
+            return Ok(Wish::There(row.id));
         }
         if row.state == DownloadState::Paused {
-            return super::commands::resume(queue, profile, row.id).await;
+            return Ok(Wish::Paused(row.id));
         }
         if row.state == DownloadState::Completed && !is_due(queue, row).await? {
-            return queue.one(profile, row.id).await;
+            return Ok(Wish::There(row.id));
         }
     }
-    authorised(queue, profile, request, quality, there).await
+    Ok(Wish::New(quality, there))
+}
+
+/// What to do about a wish.
+enum Wish {
+    /// It is fulfilled, or on its way.
+    There(DownloadId),
+    /// It is there and was stopped.
+    Paused(DownloadId),
+    /// The service is to be asked, in this quality; and what there is of the wish already.
+    New(Quality, Option<DownloadRow>),
 }
 
 /// Completed, but past its last day or behind the catalogue.
@@ -61,6 +142,23 @@ pub(super) async fn authorised(
     quality: Quality,
     there: Option<DownloadRow>,
 ) -> Result<DownloadView, EngineError> {
+    let grant = ask(queue, profile, request, quality).await?;
+    let ids = write(queue, profile, &[(grant, there)]).await?;
+    let id = ids.first().copied().ok_or(EngineError::NotFound("download"))?;
+    if !queue.settle().await?.contains(&id) {
+        queue.release().await?;
+        queue.publish(&ids).await?;
+    }
+    queue.one(profile, id).await
+}
+
+/// Asks the service.
+async fn ask(
+    queue: &Queue,
+    profile: ProfileId,
+    request: StartDownload,
+    quality: Quality,
+) -> Result<Grant, EngineError> {
     let (course, unit) = queue.rooms.unit(profile, request.unit_id).await?.ok_or(EngineError::NotFound("unit"))?;
     let title = match request.lesson_id {
         None => unit.title.clone(),
@@ -76,41 +174,43 @@ pub(super) async fn authorised(
         ..AuthorizeRequest::default()
     };
     let granted = queue.rooms.authorize(profile, wish).await?;
-    let items = expand(&granted, &unit, request.lesson_id, quality);
+    Ok(Grant { request, quality, title, course, unit, granted })
+}
 
+/// Writes what was granted down: blobs, records and items in one transaction, durable when this returns.
+async fn write(
+    queue: &Queue,
+    profile: ProfileId,
+    grants: &[(Grant, Option<DownloadRow>)],
+) -> Result<Vec<DownloadId>, EngineError> {
     let lock = queue.blobs.lock().await;
-    reserve(queue, &granted).await?;
+    reserve(queue, &grants.iter().map(|(grant, _)| &grant.granted).collect::<Vec<_>>()).await?;
     let mut tx = queue.library.write().await?;
-    for blob in &granted.blobs {
-        queue.blobs.expect(&lock, &mut tx, &blob.manifest, blob.kind, &blob.mime).await?;
+    let mut ids = Vec::with_capacity(grants.len());
+    for (grant, there) in grants {
+        let blobs = grant.granted.blobs.iter().map(|blob| (&blob.manifest, blob.kind, blob.mime.as_str()));
+        queue.blobs.expect_all(&lock, &mut tx, blobs).await?;
+        let id = grant.record(queue, &mut tx, profile, there.as_ref()).await?;
+        let items = items::expand(&grant.granted, &grant.unit, grant.request.lesson_id, grant.quality);
+        items::insert(&mut tx, id, profile, &items).await?;
+        items::recount(&mut tx, id).await?;
+        ids.push(id);
     }
-    let record = Record { profile, request: &request, quality, title, course: &course, unit: &unit, granted: &granted };
-    let id = record.write(queue, &mut tx, there.as_ref()).await?;
-    insert_items(&mut tx, id, profile, &items).await?;
     tx.commit().await?;
     drop(lock);
-
-    let now = queue.clock.now();
-    for blob in &granted.blobs {
-        queue.addresses.keep(blob.manifest.hash(), &blob.url, blob.url_expires_at, granted.server_time, now);
+    for (grant, _) in grants {
+        queue.addresses.keep(profile, &grant.granted);
     }
-    if !queue.settle(id).await? {
-        queue.release().await?;
-        queue.publish(&[id]).await?;
-    }
-    queue.one(profile, id).await
+    Ok(ids)
 }
 
 /// Refuses early, with the numbers, what the disk has no room for (S1).
-async fn reserve(queue: &Queue, granted: &Authorized) -> Result<(), EngineError> {
-    let queued = rows::missing_of_queue(queue.library.readers()).await?;
-    let blobs: Vec<_> = granted.blobs.iter().map(|blob| (blob.manifest.hash(), blob.manifest.size())).collect();
-    let absent = absent(queue, &blobs).await?;
-    let with = queued.iter().chain(&absent).map(|(hash, size)| (*hash, *size)).collect();
-    let before = queue.blobs.space(queued).await?;
-    let after = queue.blobs.space(with).await?;
-    let needed = after.reserved_bytes.saturating_sub(before.reserved_bytes);
-    let available = before.available_bytes();
+async fn reserve(queue: &Queue, granted: &[&Authorized]) -> Result<(), EngineError> {
+    let blobs = granted.iter().flat_map(|granted| &granted.blobs);
+    let blobs: Vec<_> = blobs.map(|blob| (blob.manifest.hash(), blob.manifest.size())).collect();
+    let begun = queue.blobs.begun().await?;
+    let needed = line::needed_bytes(queue.library.readers(), &blobs, &begun).await?;
+    let available = queue.space_for(needed).await?.available_bytes();
     if needed > available {
         return Err(EngineError::StorageFull { needed, available });
     }
@@ -134,90 +234,30 @@ pub(super) async fn net_bytes(queue: &Queue, blobs: &[(BlobHash, u64)]) -> Resul
     Ok(absent(queue, blobs).await?.values().copied().fold(0, u64::saturating_add))
 }
 
-/// An asset of a lesson (or of the unit as a whole) and the blob it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
-    asset_id: AssetId,
-    lesson_id: Option<LessonId>,
-    hash: BlobHash,
-    kind: AssetKind,
-    quality: Quality,
-    mime: String,
-}
-
-/// Which assets of which lessons the authorised blobs are. The service lists each blob once; the catalogue knows every asset
-/// and lesson that needs it.
-pub(super) fn expand(granted: &Authorized, unit: &Unit, only: Option<LessonId>, quality: Quality) -> Vec<Item> {
-    let mut items: Vec<Item> = granted
-        .blobs
-        .iter()
-        .map(|blob| Item {
-            asset_id: blob.asset_id,
-            lesson_id: blob.lesson_id,
-            hash: blob.manifest.hash(),
-            kind: blob.kind,
-            quality: blob.quality,
-            mime: blob.mime.clone(),
-        })
-        .collect();
-    let by_asset: BTreeMap<AssetId, Item> = items.iter().map(|item| (item.asset_id, item.clone())).collect();
-    let hashes: BTreeSet<BlobHash> = items.iter().map(|item| item.hash).collect();
-    let mut add = |id: AssetId, lesson_id: Option<LessonId>| {
-        let granted = by_asset.get(&id).cloned();
-        let listed = || {
-            let asset = unit.cover.iter().chain(&unit.assets).find(|asset| asset.id == id)?;
-            let rendition = asset.rendition_for(quality).filter(|rendition| hashes.contains(&rendition.hash))?;
-            Some(Item {
-                asset_id: id,
-                lesson_id,
-                hash: rendition.hash,
-                kind: asset.kind,
-                quality: rendition.quality,
-                mime: rendition.mime.clone(),
-            })
-        };
-        if let Some(item) = granted.or_else(listed) {
-            items.push(Item { lesson_id, ..item });
-        }
-    };
-    for asset in unit.cover.iter().chain(&unit.assets).filter(|asset| only.is_none() || asset.lesson_id == only) {
-        add(asset.id, asset.lesson_id);
-    }
-    for lesson in unit.lessons.iter().filter(|lesson| only.is_none_or(|only| only == lesson.id)) {
-        let payload = &lesson.payload;
-        for id in lesson.primary_asset_id.iter().chain(&payload.caption_asset_ids).chain(&payload.image_asset_ids) {
-            add(*id, Some(lesson.id));
-        }
-    }
-    let mut seen = BTreeSet::new();
-    items.retain(|item| seen.insert((item.asset_id, item.lesson_id)));
-    items
-}
-
-/// What is written of a wish.
-struct Record<'a> {
-    profile: ProfileId,
-    request: &'a StartDownload,
+/// A wish and what the service granted.
+struct Grant {
+    request: StartDownload,
     quality: Quality,
     title: String,
-    course: &'a Course,
-    unit: &'a Unit,
-    granted: &'a Authorized,
+    course: Course,
+    unit: Unit,
+    granted: Authorized,
 }
 
-impl Record<'_> {
+impl Grant {
     /// A new row, or a new generation of the one that is there.
-    async fn write(
+    async fn record(
         &self,
         queue: &Queue,
         tx: &mut WriteTx,
+        profile: ProfileId,
         there: Option<&DownloadRow>,
     ) -> Result<DownloadId, EngineError> {
         let total: u64 = self.granted.blobs.iter().map(|blob| blob.manifest.size()).fold(0, u64::saturating_add);
         let (now, new) = super::new_id(queue.clock.as_ref());
         let id = if let Some(row) = there {
             // Read again within the transaction: the runner may have moved it meanwhile.
-            let row = rows::get(&mut **tx, self.profile, row.id).await?;
+            let row = rows::get(&mut **tx, profile, row.id).await?;
             let state = back_to_pending(&row)?;
             rows::set_state(tx, row.id, state, Change::default()).await?;
             sqlx::query("DELETE FROM download_items WHERE download_id = ? AND generation <> ?")
@@ -237,7 +277,7 @@ impl Record<'_> {
                  VALUES (?, ?, ?, ?, ?, '', '', ?, 'pending', (SELECT COALESCE(MAX(position), 0) + ? FROM downloads), ?)",
             )
             .bind(new.to_string())
-            .bind(self.profile.to_string())
+            .bind(profile.to_string())
             .bind(self.course.id.to_string())
             .bind(self.request.unit_id.to_string())
             .bind(self.request.lesson_id.map(|id| id.to_string()).unwrap_or_default())
@@ -274,26 +314,4 @@ fn back_to_pending(row: &DownloadRow) -> Result<DownloadState, EngineError> {
         _ => DownloadAction::Retry,
     };
     row.state.after(action).ok_or(EngineError::Refused(ErrorCode::WrongState))
-}
-
-async fn insert_items(tx: &mut WriteTx, id: DownloadId, profile: ProfileId, items: &[Item]) -> Result<(), EngineError> {
-    for (ordinal, item) in items.iter().enumerate() {
-        sqlx::query(
-            "INSERT INTO download_items (download_id, profile_id, generation, asset_id, lesson_id, hash, kind, quality,
-                                         mime, ordinal)
-             VALUES (?1, ?2, (SELECT generation FROM downloads WHERE id = ?1), ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )
-        .bind(id.to_string())
-        .bind(profile.to_string())
-        .bind(item.asset_id.to_string())
-        .bind(item.lesson_id.map(|id| id.to_string()).unwrap_or_default())
-        .bind(item.hash.to_string())
-        .bind(item.kind.as_str())
-        .bind(item.quality.as_str())
-        .bind(&item.mime)
-        .bind(i64::try_from(ordinal).unwrap_or(i64::MAX))
-        .execute(&mut **tx)
-        .await?;
-    }
-    Ok(())
 }

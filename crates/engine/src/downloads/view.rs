@@ -58,6 +58,7 @@ view! {
     }
 
     /// Asks for a unit, or one lesson of it, to be taken along.
+    #[derive(Copy, Eq)]
     pub struct StartDownload {
         /// The unit.
         pub unit_id: UnitId,
@@ -73,6 +74,14 @@ view! {
     pub struct DownloadRequest {
         /// Which.
         pub download_id: DownloadId,
+    }
+
+    /// Gives a waiting download another priority.
+    pub struct SetPriority {
+        /// Which.
+        pub download_id: DownloadId,
+        /// 1–10, 10 first.
+        pub priority: u8,
     }
 
     /// Moves a waiting download within the queue.

@@ -5,6 +5,7 @@
 //! final; until then the files stay and it can be undone. Records, progress and waiting writes are never touched (S4).
 
 mod deletion;
+mod place;
 mod usage;
 pub mod view;
 
@@ -21,12 +22,13 @@ use crate::{
     library::Library,
     ports::Clock,
 };
-use view::{DeleteUnit, Deleted, StorageView, UndoDelete};
+use view::{DeleteUnit, Deleted, MoveStore, StorageView, StorePlace, UndoDelete};
 
 /// The room's handle.
 #[derive(Debug, Clone)]
 pub struct Storage {
     parts: Arc<StorageParts>,
+    mover: place::Mover,
 }
 
 /// What the room is made of.
@@ -44,8 +46,11 @@ pub(crate) struct StorageParts {
 impl Storage {
     /// Releases what was deleted before the last end of the app: the time for undoing it has passed.
     pub(crate) async fn open(parts: StorageParts) -> Result<Self, EngineError> {
-        let storage = Self { parts: Arc::new(parts) };
+        let storage = Self { parts: Arc::new(parts), mover: place::Mover::default() };
         deletion::release(&storage.parts, None).await?;
+        if storage.parts.blobs.is_to_move().await? {
+            storage.mover.start(&storage.parts);
+        }
         Ok(storage)
     }
 
@@ -72,6 +77,28 @@ impl Storage {
     pub async fn undo_delete(&self, profile: ProfileId, request: UndoDelete) -> Result<StorageView, EngineError> {
         deletion::undo(&self.parts, profile, &request.unit_ids).await?;
         self.usage(profile).await
+    }
+
+    /// Where the files are, and how far a move of them is.
+    pub async fn place(&self) -> StorePlace {
+        self.mover.place(&self.parts).await
+    }
+
+    /// Moves all files to another folder, in the background: downloads and playback go on, [`place`](Self::place) tells how
+    /// far it is, and `EngineEvent::Storage` when that changed. A move that was interrupted goes on with the next start.
+    ///
+    /// Refused, and nothing changed: [`EngineError::CanNotMove`], [`EngineError::StorageFull`] with the numbers, or
+    /// [`EngineError::Io`] where nothing can be written.
+    pub async fn move_store(&self, request: MoveStore) -> Result<StorePlace, EngineError> {
+        self.parts.blobs.begin_move(std::path::Path::new(&request.folder)).await?;
+        self.mover.start(&self.parts);
+        Ok(self.place().await)
+    }
+
+    /// Calls a move off; refused once the files are in their new place.
+    pub async fn cancel_move(&self) -> Result<StorePlace, EngineError> {
+        self.parts.blobs.cancel_move()?;
+        Ok(self.place().await)
     }
 
     fn release_later(&self) {

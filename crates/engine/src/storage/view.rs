@@ -1,6 +1,6 @@
 //! What is on the disk.
 
-use carrel_model::{AssetId, TimeMs, UnitId, content::AssetKind};
+use carrel_model::{AssetId, ErrorCode, TimeMs, UnitId, content::AssetKind};
 
 use crate::catalogue::view::OfflineState;
 
@@ -60,6 +60,38 @@ view! {
         pub expires_at: Option<TimeMs>,
         /// Writes about it that are still waiting.
         pub waiting: u32,
+    }
+
+    /// Where the files are.
+    pub struct StorePlace {
+        /// The folder.
+        pub folder: String,
+        /// Whether its drive is there. Where it isn't nothing is lost: downloads and playback wait for it.
+        pub is_here: bool,
+        /// The move that is being performed.
+        pub moving: Option<StoreMove>,
+        /// Why the last move stopped half-way; it goes on with the next start.
+        pub error: Option<ErrorCode>,
+    }
+
+    /// How far a move of the store is.
+    pub struct StoreMove {
+        /// Where to.
+        pub folder: String,
+        /// Whether it can still be called off.
+        pub can_be_cancelled: bool,
+        /// Copied.
+        #[ts(type = "number")]
+        pub bytes_done: u64,
+        /// In all.
+        #[ts(type = "number")]
+        pub bytes_total: u64,
+    }
+
+    /// Moves the files to another folder.
+    pub struct MoveStore {
+        /// Whole path of a folder that is empty or not there yet.
+        pub folder: String,
     }
 
     /// Deletes the files of a unit.

@@ -104,6 +104,7 @@ export const en = {
     schedule: 'Waiting for its hours',
     sign_in: 'Waiting for sign-in',
     server: 'Waiting for the service',
+    drive: 'Waiting for its drive',
   } satisfies Record<WaitReason, string>,
   waitCause: {
     network: 'Starts by itself when there is a network.',
@@ -113,6 +114,7 @@ export const en = {
     schedule: 'Starts by itself at the hours you chose.',
     sign_in: 'Your session has ended. Sign in again to go on.',
     server: 'The service asked to wait. It goes on by itself.',
+    drive: 'The drive with your downloads is not connected. Goes on by itself when it is back.',
   } satisfies Record<WaitReason, string>,
   quality: { low: 'Low', medium: 'Medium', high: 'High' } satisfies Record<Quality, string>,
   qualityHint: {

@@ -3,4 +3,4 @@
 /**
  * Why a pending download does not run.
  */
-export type WaitReason = "network" | "wifi" | "power" | "space" | "schedule" | "sign_in" | "server";
+export type WaitReason = "network" | "wifi" | "power" | "space" | "schedule" | "sign_in" | "server" | "drive";
