@@ -20,19 +20,26 @@ use crate::store::Caller;
 
 /// What a batch speaks of: all that has to be looked up to judge it.
 #[derive(Debug, Default)]
-pub(crate) struct Mentioned {
-    pub(crate) keys: BTreeSet<u64>,
-    pub(crate) lessons: BTreeSet<LessonId>,
-    pub(crate) units: BTreeSet<UnitId>,
-    pub(crate) progress: BTreeSet<(LessonId, u32)>,
-    pub(crate) sessions: BTreeSet<SessionId>,
-    pub(crate) bookmarks: BTreeSet<BookmarkId>,
-    pub(crate) downloads: BTreeSet<DownloadId>,
+pub struct Mentioned {
+    /// Their numbers.
+    pub keys: BTreeSet<u64>,
+    /// Lessons.
+    pub lessons: BTreeSet<LessonId>,
+    /// Units.
+    pub units: BTreeSet<UnitId>,
+    /// Progress, by lesson and attempt.
+    pub progress: BTreeSet<(LessonId, u32)>,
+    /// Sessions.
+    pub sessions: BTreeSet<SessionId>,
+    /// Bookmarks.
+    pub bookmarks: BTreeSet<BookmarkId>,
+    /// Downloads.
+    pub downloads: BTreeSet<DownloadId>,
 }
 
 impl Mentioned {
     /// By these ops.
-    pub(crate) fn by(ops: &[IncomingOp]) -> Self {
+    pub fn by(ops: &[IncomingOp]) -> Self {
         let mut mentioned = Self::default();
         for incoming in ops {
             mentioned.keys.insert(incoming.seq);
@@ -63,56 +70,71 @@ impl Mentioned {
 
 /// What came under a key before.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Logged {
-    pub(crate) content_hash: [u8; 32],
+pub struct Logged {
+    /// Its content.
+    pub content_hash: [u8; 32],
     /// What was refused had no effect, so the same key may try again once the reason is gone.
-    pub(crate) refused: bool,
+    pub refused: bool,
 }
 
 /// What is there of all that was mentioned.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
-    pub(crate) logged: HashMap<u64, Logged>,
+pub struct Known {
+    /// Keys that came before.
+    pub logged: HashMap<u64, Logged>,
     /// Withdrawn ones included.
-    pub(crate) lessons: HashMap<LessonId, (CourseId, LessonFacts)>,
+    pub lessons: HashMap<LessonId, (CourseId, LessonFacts)>,
     /// When the right to work on a course ends; missing where there never was one.
-    pub(crate) last_days: HashMap<CourseId, Option<TimeMs>>,
-    pub(crate) units: HashSet<UnitId>,
-    pub(crate) progress: HashMap<(LessonId, u32), Progress>,
-    pub(crate) sessions: HashMap<SessionId, (LearnerId, Session)>,
-    pub(crate) bookmarks: HashMap<BookmarkId, (LearnerId, Bookmark)>,
-    pub(crate) downloads: HashMap<DownloadId, (LearnerId, Stamp)>,
+    pub last_days: HashMap<CourseId, Option<TimeMs>>,
+    /// Units.
+    pub units: HashSet<UnitId>,
+    /// Progress, by lesson and attempt.
+    pub progress: HashMap<(LessonId, u32), Progress>,
+    /// Sessions, with whose they are.
+    pub sessions: HashMap<SessionId, (LearnerId, Session)>,
+    /// Bookmarks, with whose they are.
+    pub bookmarks: HashMap<BookmarkId, (LearnerId, Bookmark)>,
+    /// Downloads, with whose they are and their last word.
+    pub downloads: HashMap<DownloadId, (LearnerId, Stamp)>,
 }
 
 /// An op and the word for what became of it, for the log.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry<'a> {
-    pub(crate) op: &'a IncomingOp,
-    pub(crate) outcome: &'static str,
+pub struct Entry<'a> {
+    /// The op.
+    pub op: &'a IncomingOp,
+    /// The word.
+    pub outcome: &'static str,
 }
 
 /// What a batch comes to. Rows are sorted by their keys, so that all who write them lock them in one order; each comes with
 /// the number of the op that changed it last.
 #[derive(Debug, Default)]
-pub(crate) struct Taken<'a> {
-    pub(crate) results: Vec<PushResult>,
+pub struct Taken<'a> {
+    /// The verdicts, in the order of the ops.
+    pub results: Vec<PushResult>,
     /// The log by key; a key that was refused and came again has its last content.
-    pub(crate) log: BTreeMap<i64, Entry<'a>>,
+    pub log: BTreeMap<i64, Entry<'a>>,
     /// Every op that was judged.
-    pub(crate) audit: Vec<Entry<'a>>,
-    pub(crate) progress: BTreeMap<(LessonId, u32), (Progress, i64)>,
-    pub(crate) sessions: BTreeMap<SessionId, (Session, i64)>,
-    pub(crate) answers: Vec<(Answer, i64)>,
-    pub(crate) bookmarks: BTreeMap<BookmarkId, (Bookmark, i64)>,
-    pub(crate) downloads: BTreeMap<DownloadId, (DownloadReported, Stamp)>,
+    pub audit: Vec<Entry<'a>>,
+    /// Progress.
+    pub progress: BTreeMap<(LessonId, u32), (Progress, i64)>,
+    /// Sessions.
+    pub sessions: BTreeMap<SessionId, (Session, i64)>,
+    /// Answers.
+    pub answers: Vec<(Answer, i64)>,
+    /// Bookmarks.
+    pub bookmarks: BTreeMap<BookmarkId, (Bookmark, i64)>,
+    /// Downloads.
+    pub downloads: BTreeMap<DownloadId, (DownloadReported, Stamp)>,
     /// The devices whose downloads changed.
-    pub(crate) storage_changed: BTreeSet<DeviceId>,
+    pub storage_changed: BTreeSet<DeviceId>,
 }
 
 /// Whether the device's numbers went backwards: another content came under a number that was used in an earlier request.
 /// Then this is a device that was restored or cloned. It gets to know which ops of the batch are here already, so that
 /// it takes only the others along under its new id.
-pub(crate) fn regressed(ops: &[IncomingOp], logged: &HashMap<u64, Logged>) -> Option<Vec<u64>> {
+pub fn regressed(ops: &[IncomingOp], logged: &HashMap<u64, Logged>) -> Option<Vec<u64>> {
     let used = |op: &IncomingOp| logged.get(&op.seq).filter(|logged| !logged.refused);
     let other = |op: &IncomingOp| used(op).is_some_and(|logged| logged.content_hash != op.content_hash);
     let same = |op: &&IncomingOp| used(op).is_some_and(|logged| logged.content_hash == op.content_hash);
@@ -120,7 +142,7 @@ pub(crate) fn regressed(ops: &[IncomingOp], logged: &HashMap<u64, Logged>) -> Op
 }
 
 /// Judges a batch. `first` is the number of its first op in the learner's scope.
-pub(crate) fn judge(caller: Caller, ops: &[IncomingOp], known: Known, first: i64) -> Taken<'_> {
+pub fn judge(caller: Caller, ops: &[IncomingOp], known: Known, first: i64) -> Taken<'_> {
     let mut judging = Judging { caller, known, taken: Taken::default() };
     for (op, number) in ops.iter().zip(first..) {
         let outcome = judging.op(op, number);
