@@ -1,11 +1,11 @@
-//! Many blobs in one go: small ones many at once, big ones few.
+//! Many blobs in one go: small ones many at once, big ones few, the more urgent first.
 //!
 //! Jobs are taken from an iterator as places free up, so that a long list needn't be in memory. One blob that can't be
 //! had doesn't stop the others. Whoever keeps a queue of his own doesn't need this: he calls [`Fetcher::fetch`] and
 //! decides himself what is next.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fmt, io,
     iter::Fuse,
     sync::Arc,
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    Control, FetchError, FetchRequest, Fetched, Fetcher, Journal, Progress, Sources, State,
+    Control, FetchError, FetchRequest, Fetched, Fetcher, Journal, Progress, Sources, State, Urgency,
     control::{Ears, Interruption},
 };
 
@@ -71,6 +71,7 @@ pub struct Many<J: Iterator<Item = Job>> {
     big: Class,
     tasks: JoinSet<Result<Fetched, FetchError>>,
     running: HashMap<Id, Running>,
+    taken: u64,
     /// What the fetches that have ended brought.
     done: Progress,
     show_at: Instant,
@@ -85,7 +86,8 @@ impl<J: Iterator<Item = Job>> fmt::Debug for Many<J> {
 /// Jobs of one kind, taken from the list, and their places.
 #[derive(Debug)]
 struct Class {
-    waiting: VecDeque<Job>,
+    /// The more urgent first, then as they came.
+    waiting: BTreeMap<(Urgency, u64), Job>,
     free: usize,
 }
 
@@ -107,7 +109,7 @@ impl Fetcher {
         places: Places,
         control: Control,
     ) -> Many<J::IntoIter> {
-        let class = |places: usize| Class { waiting: VecDeque::new(), free: places.max(1) };
+        let class = |places: usize| Class { waiting: BTreeMap::new(), free: places.max(1) };
         Many {
             fetcher: self.clone(),
             jobs: jobs.into_iter().fuse(),
@@ -118,6 +120,7 @@ impl Fetcher {
             big: class(places.big),
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            taken: 0,
             done: Progress::default(),
             show_at: Instant::now(),
         }
@@ -137,7 +140,7 @@ impl<J: Iterator<Item = Job>> Many<J> {
                 self.pass_on(Interruption::Stop);
             }
             if stop.is_some()
-                && let Some(job) = self.small.waiting.pop_front().or_else(|| self.big.waiting.pop_front())
+                && let Some((_, job)) = self.small.waiting.pop_first().or_else(|| self.big.waiting.pop_first())
             {
                 return stop.map(|error| (job.request.manifest.hash(), Err(error)));
             }
@@ -165,7 +168,9 @@ impl<J: Iterator<Item = Job>> Many<J> {
             for job in self.jobs.by_ref().take(room) {
                 let is_big = job.request.manifest.size() >= BIG_BYTES;
                 self.done.bytes_total = self.done.bytes_total.saturating_add(job.request.manifest.size());
-                if is_big { &mut self.big } else { &mut self.small }.waiting.push_back(job);
+                let turn = (job.request.urgency, self.taken);
+                self.taken += 1;
+                if is_big { &mut self.big } else { &mut self.small }.waiting.insert(turn, job);
             }
             let Some((job, is_big)) =
                 self.small.admit().map(|job| (job, false)).or_else(|| self.big.admit().map(|job| (job, true)))
@@ -222,9 +227,9 @@ impl<J: Iterator<Item = Job>> Many<J> {
 
 impl Class {
     fn admit(&mut self) -> Option<Job> {
-        let job = if self.free > 0 { self.waiting.pop_front() } else { None };
-        self.free -= usize::from(job.is_some());
-        job
+        let (_, job) = if self.free > 0 { self.waiting.pop_first() } else { None }?;
+        self.free -= 1;
+        Some(job)
     }
 }
 

@@ -25,7 +25,11 @@ use carrel_transfer::{
 };
 use clap::Parser as _;
 
-use crate::{arguments::Arguments, many::Bases, work::Work};
+use crate::{
+    arguments::{Arguments, Rate},
+    many::Bases,
+    work::Work,
+};
 
 /// Threads for what blocks; many small files need no thread each.
 const BLOCKING_THREADS: usize = 16;
@@ -77,7 +81,13 @@ async fn run(arguments: &Arguments) -> (Outcome, u8) {
     let mut config = FetcherConfig::default();
     config.stall_after = Duration::from_secs(arguments.stall);
     config.attempts = arguments.attempts;
+    if let Some(connections) = arguments.connections {
+        config.connections = connections.into();
+    }
     let fetcher = Fetcher::new(client, config);
+    if let Some(Rate(rate)) = arguments.rate {
+        fetcher.set_rate(rate);
+    }
     let control = Control::new();
     pause_on_signal(control.clone());
     show_states(&control);
