@@ -42,6 +42,7 @@ impl Ledger {
     }
 
     /// Bytes promised and not yet written.
+    #[cfg(test)]
     pub(crate) const fn promised_bytes(&self) -> u64 {
         self.promised_bytes
     }

@@ -4,21 +4,16 @@
 //! [`Disk`] is what all fetches of one fetcher share, [`Part`] the file of one of them. `layer` is the way to the files,
 //! `buffers` bounds the memory, `writers` are the threads, `syncer` keeps the order of durability, `ledger` the room.
 
-#![allow(dead_code, unused_imports, reason = "the run moves over to it next")]
-
 mod buffers;
-pub(crate) mod checkpoint;
 mod layer;
 mod ledger;
 mod leftovers;
 mod part;
-pub(crate) mod part_file;
 mod room;
 #[cfg(test)]
 mod spy;
 mod syncer;
 mod system;
-pub(crate) mod writer;
 mod writers;
 
 use std::{
