@@ -144,9 +144,10 @@ impl Origin {
         lock(&self.stage.script).always_meeting = meeting;
     }
 
-    /// Forgets what is left of all scripts and serves well again.
+    /// Forgets what is left of all scripts, and every limit; serves well again.
     pub fn recover(&self) {
         *lock(&self.stage.script) = Script::default();
+        self.throttle(0);
         self.open.send_replace(true);
     }
 
@@ -158,6 +159,13 @@ impl Origin {
     /// Limits the bytes per second of each connection; 0 takes the limit off.
     pub fn throttle(&self, bytes_per_second: u64) {
         self.stage.rate.store(bytes_per_second, Ordering::Relaxed);
+    }
+
+    /// The act of serving what is here packed ([`Act::gzipped`]).
+    #[must_use]
+    pub fn gzipped(&self) -> Act {
+        let content = self.stage.library.find("/").and_then(|content| content.read(0, content.size()).ok());
+        Act::gzipped(&content.unwrap_or_default())
     }
 
     /// All requests so far.

@@ -69,10 +69,10 @@ pub(super) const FAULTS: &[Fault] = &[
         origin.always(Act::Gzip);
     }),
     Fault::passing(9, "gzip-forced-once", "one answer is gzip indeed", |origin, _| {
-        origin.script([Act::Compressed]);
+        origin.script([origin.gzipped()]);
     }),
     Fault::lasting(9, "gzip-forced", "every answer is gzip indeed", |origin, _| {
-        origin.always(Act::Compressed);
+        origin.always(origin.gzipped());
     }),
     Fault::passing(10, "chunked", "no length, in chunks", |origin, _| {
         origin.always(Act::Chunked(None));

@@ -1,5 +1,9 @@
 //! What a scripted origin can be told to do: with a request ([`Act`]), with a connection ([`Meeting`]).
 
+use std::io::Write as _;
+
+use flate2::{Compression, write::GzEncoder};
+
 /// What to do with one request. "Well" means: 206 with the range asked for, 200 with everything if none was.
 ///
 /// Over HTTP/2 an act does what comes nearest: what closes a connection in HTTP/1.1 closes the whole connection there
@@ -41,8 +45,6 @@ pub enum Act {
     Extra(u64),
     /// Claims to send gzip and sends the plain bytes.
     Gzip,
-    /// 200 with the whole blob, gzip-compressed indeed, whatever was asked for.
-    Compressed,
     /// Answers well in chunks; with a number, closes after so many bytes without the last chunk.
     Chunked(Option<u64>),
     /// Answers well in chunks and closes in the middle of one, after so many bytes.
@@ -112,6 +114,17 @@ impl Act {
     pub fn expired_token() -> Self {
         let body = b"<?xml version=\"1.0\"?><Error><Code>ExpiredToken</Code></Error>";
         Self::Status(400, vec![("Content-Type".to_owned(), "application/xml".to_owned())], body.to_vec())
+    }
+
+    /// 200 with the whole file, packed with gzip indeed, whatever was asked for. Packed here and now, so that the answer
+    /// isn't late.
+    #[must_use]
+    pub fn gzipped(content: &[u8]) -> Self {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::none());
+        // Writing into memory can't fail.
+        packer.write_all(content).ok();
+        let packed = packer.finish().unwrap_or_default();
+        Self::Status(200, vec![("Content-Encoding".to_owned(), "gzip".to_owned())], packed)
     }
 
     /// This act with one header line added.

@@ -1,7 +1,5 @@
 //! What an [`Act`] makes of a request: status, headers, body and the end of it. Pure, and the same for both protocols.
 
-use std::io::Write as _;
-
 use bytes::Bytes;
 
 use super::{act::Act, content::Content};
@@ -111,12 +109,6 @@ pub(super) fn answer(act: &Act, content: &Content, range: Range) -> Option<Answe
             answer
         }
         Act::Gzip => well.with("Content-Encoding", "gzip"),
-        Act::Compressed => {
-            let packed = gzip(&content.read(0, size).unwrap_or_default());
-            let headers = vec![("Content-Length".to_owned(), packed.len().to_string())];
-            let body = vec![Part::Text(packed.into())];
-            Answer { headers, body, ..whole(size) }.with("Content-Encoding", "gzip")
-        }
         Act::Chunked(cut) => {
             let mut answer = well.without("Content-Length").with("Transfer-Encoding", "chunked");
             answer.chunked = true;
@@ -191,14 +183,6 @@ fn partial(size: u64, first: u64, end: u64) -> Answer {
         ("Content-Range".to_owned(), format!("bytes {first}-{}/{size}", end.saturating_sub(1))),
     ];
     Answer { status: 206, headers, body: vec![Part::Blob(first, end)], ..whole(size) }
-}
-
-/// Packed as a server does it that packs everything; stored, as nobody here cares for the size.
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-    // Writing into memory can't fail.
-    packer.write_all(plain).ok();
-    packer.finish().unwrap_or_default()
 }
 
 impl Answer {

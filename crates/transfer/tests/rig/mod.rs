@@ -7,6 +7,8 @@
     reason = "a test that can't be set up is to fail"
 )]
 
+pub mod trial;
+
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -52,6 +54,12 @@ pub fn manifest_of(content: &[u8]) -> Manifest {
 pub struct QuickClock {
     pub slept: Mutex<Vec<Duration>>,
     start: Instant,
+}
+
+impl Default for QuickClock {
+    fn default() -> Self {
+        Self { slept: Mutex::default(), start: Instant::now() }
+    }
 }
 
 #[async_trait::async_trait]
@@ -112,7 +120,7 @@ impl Rig {
             origin: Origin::start(content.clone()).await.unwrap(),
             manifest: Arc::new(manifest_of(&content)),
             content,
-            clock: Arc::new(QuickClock { slept: Mutex::default(), start: Instant::now() }),
+            clock: Arc::default(),
             control: Control::new(),
         }
     }
