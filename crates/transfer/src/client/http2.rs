@@ -10,14 +10,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
 use h2::{PingPong, Reason, RecvStream, client::SendRequest};
 use http::Request;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::{h1::Head, wire::Wire};
 use crate::rules::patience::Setback;
@@ -33,6 +36,8 @@ pub(super) const STREAMS: usize = 200;
 /// A connection in use that doesn't answer a ping for so long is dead. Well under the patience with a silent body.
 const PING_EVERY: Duration = Duration::from_secs(8);
 const PONG_WITHIN: Duration = Duration::from_secs(8);
+/// Streams hear of the end of their connection just before its task does.
+const ENDS_WITHIN: Duration = Duration::from_millis(200);
 
 /// A connection; clones share it.
 #[derive(Debug, Clone)]
@@ -40,6 +45,8 @@ pub(crate) struct Connection {
     send: SendRequest<Bytes>,
     /// Set when no new request may use it.
     leaving: Arc<AtomicBool>,
+    /// Says, when the connection has ended, whether because the server wants quiet.
+    calmed: watch::Receiver<Option<bool>>,
     /// Held by every stream, so that pings are sent only while somebody waits.
     in_use: Arc<()>,
 }
@@ -64,6 +71,10 @@ pub(crate) enum Refusal {
 impl Connection {
     /// Speaks HTTP/2 on this wire. Nothing is waited for: requests travel with the first bytes.
     pub(super) async fn start(wire: Wire) -> Result<Self, Setback> {
+        Self::watched(wire, PING_EVERY, PONG_WITHIN).await
+    }
+
+    async fn watched(wire: Wire, every: Duration, within: Duration) -> Result<Self, Setback> {
         let shaken = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -74,17 +85,21 @@ impl Connection {
             .await;
         let (send, mut connection) = shaken.map_err(|error| Setback::Unreachable(error.to_string()))?;
         let pings = connection.ping_pong();
-        let started = Self { send, leaving: Arc::default(), in_use: Arc::default() };
+        let (calm, calmed) = watch::channel(None);
+        let started = Self { send, leaving: Arc::default(), calmed, in_use: Arc::default() };
         let (leaving, in_use) = (Arc::clone(&started.leaving), Arc::downgrade(&started.in_use));
         let idle_holders = 1;
         tokio::spawn(async move {
-            // Dropped with the task, the connection ends all its streams with an error.
-            tokio::select! {
-                ended = connection => tracing::debug!(?ended, "an HTTP/2 connection has ended"),
-                () = dead(pings, move || in_use.strong_count() > idle_holders) => {
+            // Dropped with this task, the connection ends all its streams with an error.
+            let ended = tokio::select! {
+                ended = connection => ended,
+                () = dead(pings, every, within, move || in_use.strong_count() > idle_holders) => {
                     tracing::info!("an HTTP/2 connection doesn't answer pings; it is given up");
+                    Ok(())
                 }
-            }
+            };
+            let reason = ended.err().and_then(|error| error.reason());
+            calm.send_replace(Some(reason == Some(Reason::ENHANCE_YOUR_CALM)));
             leaving.store(true, Ordering::Relaxed);
         });
         Ok(started)
@@ -113,17 +128,16 @@ impl Connection {
                 let head = Head { status: parts.status, version: parts.version, headers: parts.headers };
                 Ok((head, Stream { receive, rest: Bytes::new(), connection }))
             }
-            Err(error) => Err(self.refusal(&error)),
+            Err(error) => Err(self.refusal(&error).await),
         }
     }
 
-    fn refusal(&self, error: &h2::Error) -> Refusal {
+    async fn refusal(&self, error: &h2::Error) -> Refusal {
         let reset = error.is_reset() && error.is_remote();
-        if !reset {
-            self.leaving.store(true, Ordering::Relaxed);
+        if self.wants_quiet(error).await {
+            return Refusal::Setback(CALM);
         }
         match error.reason() {
-            Some(Reason::ENHANCE_YOUR_CALM) => Refusal::Setback(CALM),
             Some(Reason::REFUSED_STREAM) => Refusal::Unseen(error.to_string()),
             // Leaving, it answers what it has taken up; to ask for the rest elsewhere is what it wants.
             _ if error.is_go_away() && error.is_remote() => Refusal::Unseen(error.to_string()),
@@ -134,6 +148,22 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Whether a stream ended because the server wants quiet. If it ended with its connection, only that knows.
+    async fn wants_quiet(&self, error: &h2::Error) -> bool {
+        if error.is_reset() && error.is_remote() {
+            return error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        }
+        self.leaving.store(true, Ordering::Relaxed);
+        if error.is_go_away() {
+            return error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        }
+        let mut calmed = self.calmed.clone();
+        let ended = timeout(ENDS_WITHIN, calmed.wait_for(Option::is_some)).await;
+        matches!(ended, Ok(Ok(calmed)) if *calmed == Some(true))
+    }
+}
+
 /// What a server means by ENHANCE_YOUR_CALM, in the words of HTTP.
 const CALM: Setback = Setback::Busy { status: 429, retry_after: None };
 
@@ -141,47 +171,49 @@ impl Stream {
     /// Appends at most `most` bytes to `into`, within its capacity; 0 at the end of the body.
     pub(super) async fn read(&mut self, into: &mut Vec<u8>, most: usize) -> Result<usize, Setback> {
         let most = most.min(into.capacity() - into.len());
-        poll_fn(|cx| {
-            let mut bytes = 0;
-            loop {
-                let part = self.rest.len().min(most - bytes);
-                into.extend_from_slice(self.rest.get(..part).unwrap_or_default());
-                self.rest.advance(part);
-                bytes += part;
-                if part > 0 && self.receive.flow_control().release_capacity(part).is_err() {
-                    return Poll::Ready(Err(Setback::Cut));
-                }
-                if bytes == most {
-                    return Poll::Ready(Ok(bytes));
-                }
-                match self.receive.poll_data(cx) {
-                    Poll::Ready(Some(Ok(frame))) => self.rest = frame,
-                    // What came before counts; the next read says how it ended.
-                    _ if bytes > 0 => return Poll::Ready(Ok(bytes)),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.cut(&error))),
-                    Poll::Ready(None) => return Poll::Ready(Ok(0)),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        })
-        .await
+        match poll_fn(|cx| self.poll_read(cx, into, most)).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if self.connection.wants_quiet(&error).await => Err(CALM),
+            Err(_) => Err(Setback::Cut),
+        }
     }
 
-    fn cut(&self, error: &h2::Error) -> Setback {
-        if !(error.is_reset() && error.is_remote()) {
-            self.connection.leaving.store(true, Ordering::Relaxed);
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>, most: usize) -> Poll<Result<usize, h2::Error>> {
+        let mut bytes = 0;
+        loop {
+            let part = self.rest.len().min(most - bytes);
+            into.extend_from_slice(self.rest.get(..part).unwrap_or_default());
+            self.rest.advance(part);
+            bytes += part;
+            if part > 0 {
+                self.receive.flow_control().release_capacity(part)?;
+            }
+            if bytes == most {
+                return Poll::Ready(Ok(bytes));
+            }
+            match self.receive.poll_data(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.rest = frame,
+                // What came before counts; the next read says how it ended.
+                _ if bytes > 0 => return Poll::Ready(Ok(bytes)),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(0)),
+                Poll::Pending => return Poll::Pending,
+            }
         }
-        if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) { CALM } else { Setback::Cut }
     }
 }
 
 /// Ends when the peer is found dead.
-async fn dead(pings: Option<PingPong>, in_use: impl Fn() -> bool) {
+async fn dead(pings: Option<PingPong>, every: Duration, within: Duration, in_use: impl Fn() -> bool) {
     let Some(mut pings) = pings else { return std::future::pending().await };
     loop {
-        sleep(PING_EVERY).await;
-        if in_use() && !matches!(timeout(PONG_WITHIN, pings.ping(h2::Ping::opaque())).await, Ok(Ok(_))) {
+        sleep(every).await;
+        if in_use() && !matches!(timeout(within, pings.ping(h2::Ping::opaque())).await, Ok(Ok(_))) {
             return;
         }
     }
 }
+
+#[cfg(test)]
+#[path = "http2_tests.rs"]
+mod tests;

@@ -9,6 +9,8 @@
 
 mod connection;
 mod dial;
+#[cfg(test)]
+mod fixture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod h1;
@@ -29,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use connection::{Line, OwnLine};
+pub(crate) use connection::Line;
 use connection::{Open, Opened};
 use dial::{Dialer, Dialled};
 use http::HeaderValue;

@@ -197,3 +197,7 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -67,3 +67,7 @@ impl fmt::Debug for Routes {
 pub(super) fn uri(site: &Site) -> Option<Uri> {
     Uri::builder().scheme(site.scheme()).authority(site.with_port()).path_and_query("/").build().ok()
 }
+
+#[cfg(test)]
+#[path = "proxy_tests.rs"]
+mod tests;

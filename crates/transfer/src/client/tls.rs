@@ -107,3 +107,7 @@ fn failure(error: &std::io::Error) -> Setback {
         None => Setback::Unreachable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

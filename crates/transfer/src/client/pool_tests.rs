@@ -1,0 +1,164 @@
+use std::sync::Arc;
+
+use carrel_testbed::http_origin::{Act, Meeting, Origin, Setup};
+
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::Source;
+use crate::client::{
+    Http2, Line, ask,
+    fixture::{client, content, get, get_many, identity, source, within},
+};
+
+const SIZE: u32 = 400_000;
+
+async fn plain() -> (Origin, HttpClient, Vec<u8>) {
+    let content = content(SIZE);
+    (Origin::start(content.clone()).await.unwrap(), client(None, Http2::Auto), content)
+}
+
+#[tokio::test]
+async fn a_server_without_http2_gets_a_few_connections() {
+    let (origin, client, content) = plain().await;
+    get_many(&client, &origin, &content, 60, 30_000).await;
+    assert!((1..=CONNECTIONS_PER_SITE).contains(&origin.connections()), "{}", origin.connections());
+
+    let identity = identity();
+    let setup = Setup::new(content.clone()).tls(Arc::clone(&identity)).http2(false);
+    let (origin, client) = (setup.start().await.unwrap(), crate::client::fixture::client(Some(&identity), Http2::Auto));
+    get_many(&client, &origin, &content, 60, 30_000).await;
+    assert!((1..=CONNECTIONS_PER_SITE).contains(&origin.connections()), "{}", origin.connections());
+    assert!(origin.seen().iter().all(|seen| !seen.http2));
+}
+
+#[tokio::test]
+async fn connections_are_kept_between_requests() {
+    let (origin, client, content) = plain().await;
+    for mut line in [Line::own(), Line::shared()] {
+        let before = origin.connections();
+        for start in [0, 1000, 2000] {
+            let body = get(&client, &mut line, &source(&origin), start, start + 500).await.unwrap();
+            assert_eq!(body, content[usize::try_from(start).unwrap()..][..500]);
+        }
+        assert_eq!(origin.connections(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_server_closed_is_replaced_silently() {
+    for mut line in [Line::own(), Line::shared()] {
+        let (origin, client, _) = plain().await;
+        // The second request is read and not answered, as by a server that closed while it was under way.
+        origin.meet([Meeting::Scripted(vec![Act::Serve, Act::Close])]);
+        for _ in 0..2 {
+            get(&client, &mut line, &source(&origin), 0, 500).await.unwrap();
+        }
+        assert_eq!((origin.connections(), origin.seen().len()), (2, 3));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_a_new_connection_did_not_answer_is_not_sent_again() {
+    let (origin, client, _) = plain().await;
+    origin.always(Act::Close);
+    let error = get(&client, &mut Line::shared(), &source(&origin), 0, 500).await.unwrap_err();
+    assert!(matches!(error, Setback::Unreachable(_)), "{error:?}");
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn who_waited_behind_a_failure_is_told_and_does_not_try_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let source = Source::new(format!("https://{}/blob", listener.local_addr().unwrap()).parse().unwrap());
+    let client = client(None, Http2::Auto);
+    let fifty = || {
+        futures_util::future::join_all(
+            (0..50).map(|_| async { get(&client, &mut Line::shared(), &source, 0, 10).await.unwrap_err() }),
+        )
+    };
+    for _ in 0..2 {
+        let mut connections = 0;
+        let mut fetching = std::pin::pin!(fifty());
+        let errors = loop {
+            tokio::select! {
+                errors = &mut fetching => break errors,
+                accepted = listener.accept() => connections += usize::from(accepted.is_ok()),
+            }
+        };
+        assert!(errors.iter().all(|error| matches!(error, Setback::Unreachable(_))), "{errors:?}");
+        // Those who come later try again, once.
+        assert_eq!(connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn forgotten_connections_end_their_bodies_and_serve_no_more() {
+    let identity = identity();
+    let content = content(SIZE);
+    let secure = Setup::new(content.clone()).tls(Arc::clone(&identity)).start().await.unwrap();
+    let (plain, _, _) = plain().await;
+    let client = client(Some(&identity), Http2::Auto);
+    for (origin, mut line) in [(&plain, Line::own()), (&plain, Line::shared()), (&secure, Line::shared())] {
+        let (source, before) = (source(origin), origin.connections());
+        get(&client, &mut line, &source, 0, 10).await.unwrap();
+        let mut under_way = within(ask(&client, &mut line, &source, 0, u64::from(SIZE))).await.unwrap();
+        client.forget_connections();
+        get(&client, &mut line, &source, 0, 10).await.unwrap();
+        assert_eq!(origin.connections(), before + 2);
+        let mut body = Vec::with_capacity(content.len());
+        while body.len() < content.len() {
+            assert!(within(under_way.read(&mut body, usize::MAX)).await.unwrap() > 0);
+        }
+        assert!(body == content);
+        drop(under_way);
+        get(&client, &mut line, &source, 0, 10).await.unwrap();
+        assert_eq!(origin.connections(), before + 2);
+    }
+}
+
+#[tokio::test]
+async fn a_body_left_early_costs_its_connection() {
+    let (origin, client, _) = plain().await;
+    let (source, mut line) = (source(&origin), Line::shared());
+    drop(within(ask(&client, &mut line, &source, 0, u64::from(SIZE))).await.unwrap());
+    get(&client, &mut line, &source, 0, 10).await.unwrap();
+    assert_eq!(origin.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_redirected_line_keeps_both_its_connections() {
+    let (target, client, content) = plain().await;
+    let (origin, _, _) = plain().await;
+    origin.always(Act::redirect(&target.url("/elsewhere")));
+    let mut source = source(&origin);
+    source.headers.insert("authorization", "Bearer secret".parse().unwrap());
+    for mut line in [Line::own(), Line::shared()] {
+        let before = (origin.connections(), target.connections());
+        for start in [0, 1000, 2000] {
+            let body = get(&client, &mut line, &source, start, start + 500).await.unwrap();
+            assert_eq!(body, content[usize::try_from(start).unwrap()..][..500]);
+        }
+        assert_eq!((origin.connections(), target.connections()), (before.0 + 1, before.1 + 1));
+    }
+    assert!(origin.seen().iter().all(|seen| seen.header("authorization").is_some()));
+    assert!(target.seen().iter().all(|seen| seen.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn a_turn_waits_for_a_place_and_no_longer() {
+    let (origin, client, _) = plain().await;
+    let source = source(&origin);
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS_PER_SITE {
+        let mut line = Line::shared();
+        within(crate::client::turn(&client, &mut line, &source)).await.unwrap();
+        held.push(line);
+    }
+    let mut waiting = Line::shared();
+    let turn = crate::client::turn(&client, &mut waiting, &source);
+    let mut turn = std::pin::pin!(turn);
+    assert!(futures_util::poll!(turn.as_mut()).is_pending());
+    held.pop();
+    within(turn).await.unwrap();
+}
