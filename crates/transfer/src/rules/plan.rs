@@ -73,6 +73,8 @@ pub(crate) struct Plan {
     proven: PieceSet,
     wrong: BTreeMap<u64, u32>,
     lanes: BTreeMap<LaneId, Assigned>,
+    /// How long a lane takes for a piece, of late.
+    typical: Option<Duration>,
     held_bytes: u64,
 }
 
@@ -87,6 +89,7 @@ impl Plan {
             proven: none,
             wrong: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            typical: None,
             held_bytes: 0,
         }
     }
@@ -150,6 +153,8 @@ impl Plan {
     pub(crate) fn arrived(&mut self, lane: LaneId, now: Duration) -> Arrived {
         let Some(assigned) = self.lanes.get_mut(&lane) else { return Arrived { wanted: false, next: None } };
         let piece = assigned.at;
+        let took = now.saturating_sub(assigned.since);
+        self.typical = Some(self.typical.map_or(took, |typical| (3 * typical + took) / 4));
         let wanted = !self.held.contains(piece) && self.submitted.insert(piece);
         assigned.at += 1;
         assigned.since = now;
@@ -204,6 +209,11 @@ impl Plan {
             self.manifest.piece_range(span.end).0
         };
         (self.manifest.piece_range(span.first).0, end)
+    }
+
+    /// How long a lane takes for a piece, of late; `None` before the first has arrived.
+    pub(crate) const fn typical(&self) -> Option<Duration> {
+        self.typical
     }
 
     /// Where the job of a lane ends by now; others may have taken a part of it.

@@ -69,6 +69,21 @@ fn the_last_piece_of_a_slow_lane_is_raced_once() {
 }
 
 #[test]
+fn knows_how_long_a_piece_takes() {
+    let mut plan = plan(9);
+    assert_eq!(plan.typical(), None);
+    plan.assign(0, NOW, WORTH);
+    let mut now = NOW;
+    for _ in 0..4 {
+        now += Duration::from_millis(400);
+        plan.arrived(0, now);
+    }
+    assert_eq!(plan.typical(), Some(Duration::from_millis(400)));
+    plan.arrived(0, now + Duration::from_secs(4));
+    assert_eq!(plan.typical(), Some(Duration::from_millis(1300)));
+}
+
+#[test]
 fn a_raced_piece_that_came_wrong_may_still_come_right_from_the_other() {
     let mut plan = plan(1);
     plan.assign(0, NOW, WORTH);

@@ -38,7 +38,9 @@ impl Stall {
     pub(crate) fn look(&mut self, now: Duration) -> bool {
         while self.next <= now {
             self.seen += 1;
-            if self.seen >= QUARTERS && self.arrived.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)) < self.least {
+            if self.seen >= QUARTERS
+                && self.arrived.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)) < self.least
+            {
                 return true;
             }
             self.arrived.rotate_left(1);

@@ -140,12 +140,7 @@ async fn attempt(
 }
 
 /// Reads the body until the job of this lane is done; others may take a part of it meanwhile.
-async fn receive(
-    receiving: &mut Receiving,
-    mut response: Response,
-    mut skip: u64,
-    part: &Part,
-) -> Result<(), Setback> {
+async fn receive(receiving: &mut Receiving, mut response: Response, mut skip: u64, part: &Part) -> Result<(), Setback> {
     let shared = Arc::clone(&receiving.shared);
     let _live = Live::count(&shared);
     let mut watchdog = Watchdog::new(&shared);

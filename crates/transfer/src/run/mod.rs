@@ -131,8 +131,7 @@ impl Run {
 
         let opened = fetcher.disk().open(Arc::clone(&manifest), path.clone(), Arc::clone(&journal)).await?;
         let shared = Shared::new(fetcher.clone(), manifest, control.urgency(urgency), control.pace());
-        let (way, most) =
-            if size < SMALL_BYTES { (Way::Shared, 1) } else { (Way::Own, fetcher.config().connections) };
+        let (way, most) = if size < SMALL_BYTES { (Way::Shared, 1) } else { (Way::Own, fetcher.config().connections) };
         let mut run = Self {
             shared: Arc::new(shared),
             sources,
@@ -264,7 +263,8 @@ impl Run {
                 blamed.push(liar.clone());
             }
             if self.supply.lied(liar) {
-                let lanes: Vec<_> = self.running.iter().filter(|(_, from)| *from == liar).map(|(lane, _)| *lane).collect();
+                let lanes: Vec<_> =
+                    self.running.iter().filter(|(_, from)| *from == liar).map(|(lane, _)| *lane).collect();
                 self.revoke(&lanes);
             }
         }
@@ -358,8 +358,8 @@ impl Run {
         let lanes = self.running.len().max(1) as f64;
         let pieces_per_second = self.per_second as f64 / lanes / (1 << 20) as f64;
         let split_pieces = (pieces_per_second * WORTH_TIME_SECONDS).ceil() as u64;
-        let typical = if pieces_per_second > 0.0 { (1.0 / pieces_per_second).min(60.0) } else { 0.0 };
-        let slow_after = Duration::from_secs_f64(3.0 * typical) + 2 * self.round_trip;
+        let typical = self.shared.core().plan.typical().unwrap_or_default();
+        let slow_after = 3 * typical + 2 * self.round_trip;
         Worth { split_pieces: split_pieces.max(1), slow_after: slow_after.max(SHORTEST_SLOW) }
     }
 

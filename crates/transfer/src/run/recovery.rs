@@ -158,8 +158,7 @@ impl Run {
                     sources.renew(blob, reason, &held).await
                 }
             };
-            let late =
-                || Err(SourceError::Unavailable { retry_after: None, cause: "no answer in time".to_owned() });
+            let late = || Err(SourceError::Unavailable { retry_after: None, cause: "no answer in time".to_owned() });
             End::Resolved(timeout(limit, asking).await.unwrap_or_else(|_| late()))
         });
         self.recovery = Some(Recovery { what: What::Resolve(reason), end });
