@@ -29,6 +29,7 @@ const PACKAGES: &[&str] = &[
     "aria2",
     "wget",
     "fonts-noto-core",
+    "postgresql",
 ];
 
 const OLDEST_RUST: [u32; 2] = [1, 95];

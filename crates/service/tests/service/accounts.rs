@@ -6,11 +6,12 @@ use carrel_model::{
 };
 use serde_json::json;
 
-use crate::site::{MINUTE, Site, id};
+use sqlx::Connection as _;
 
-#[tokio::test]
-async fn signs_in_with_a_lease_that_the_device_can_verify() {
-    let site = Site::new().await;
+use crate::site::{MINUTE, On, Site, id};
+
+async fn signs_in_with_a_lease_that_the_device_can_verify(on: On) {
+    let site = Site::new(on).await;
     site.publish(&site.course("rivers")).await;
     let amina = site.learner(1, "amina").await;
     site.enrol(&amina, "rivers").await;
@@ -24,9 +25,8 @@ async fn signs_in_with_a_lease_that_the_device_can_verify() {
     assert!(signed.verify(&keys, id(9), amina.device).is_err(), "and holds for nobody else");
 }
 
-#[tokio::test]
-async fn wrong_name_and_wrong_password_look_the_same() {
-    let site = Site::new().await;
+async fn wrong_name_and_wrong_password_look_the_same(on: On) {
+    let site = Site::new(on).await;
     site.account(1, "amina").await;
     let attempt = async |name: &str, password: &str| {
         let request = json!({ "name": name, "password": password, "device_id": id::<carrel_model::DeviceId>(5) });
@@ -41,9 +41,8 @@ async fn wrong_name_and_wrong_password_look_the_same() {
     }
 }
 
-#[tokio::test]
-async fn guessing_is_slowed_and_then_allowed_again() {
-    let site = Site::new().await;
+async fn guessing_is_slowed_and_then_allowed_again(on: On) {
+    let site = Site::new(on).await;
     site.account(1, "amina").await;
     let attempt = async |password: &str| {
         let request = json!({ "name": "amina", "password": password, "device_id": id::<carrel_model::DeviceId>(5) });
@@ -59,9 +58,8 @@ async fn guessing_is_slowed_and_then_allowed_again() {
     assert_eq!(attempt("amina's password").await.status, 200);
 }
 
-#[tokio::test]
-async fn a_lost_refresh_can_be_repeated_for_a_minute_and_a_stolen_token_ends_the_session() {
-    let site = Site::new().await;
+async fn a_lost_refresh_can_be_repeated_for_a_minute_and_a_stolen_token_ends_the_session(on: On) {
+    let site = Site::new(on).await;
     let amina = site.learner(1, "amina").await;
     let refresh = async |token: &str| {
         let request = json!({ "refresh_token": token, "device_id": amina.device });
@@ -84,9 +82,8 @@ async fn a_lost_refresh_can_be_repeated_for_a_minute_and_a_stolen_token_ends_the
     assert_eq!(site.get("/content/courses", Some(&with_access)).await.problem().0, 401);
 }
 
-#[tokio::test]
-async fn tokens_end_when_they_should() {
-    let site = Site::new().await;
+async fn tokens_end_when_they_should(on: On) {
+    let site = Site::new(on).await;
     let amina = site.learner(1, "amina").await;
     assert_eq!(site.get("/content/courses", Some(&amina)).await.status, 200);
     site.pass(60 * MINUTE);
@@ -101,23 +98,29 @@ async fn tokens_end_when_they_should() {
     assert_eq!(site.get("/content/courses", Some(&again)).await.problem().0, 401, "signed out");
 }
 
-#[tokio::test]
-async fn a_device_belongs_to_one_learner() {
-    let site = Site::new().await;
+async fn a_device_belongs_to_one_learner(on: On) {
+    let site = Site::new(on).await;
     let amina = site.learner(1, "amina").await;
     site.account(2, "badr").await;
     let request = json!({ "name": "badr", "password": "badr's password", "device_id": amina.device });
     assert_eq!(site.post("/auth/sign-in", None, &request).await.problem(), (409, "forbidden".to_owned()));
 }
 
-#[tokio::test]
-async fn nothing_secret_is_kept_as_it_is() {
-    let site = Site::new().await;
-    let amina = site.learner(1, "amina").await;
-    let mut kept = Vec::new();
-    for name in ["carrel-service.db", "carrel-service.db-wal"] {
-        kept.extend(std::fs::read(site.folder.path().join("data").join(name)).unwrap());
+/// The database as whoever steals it reads it.
+async fn everything_kept(site: &Site) -> Vec<u8> {
+    if let Some(address) = &site.database {
+        let mut connection = sqlx::PgConnection::connect(address).await.unwrap();
+        let all = "SELECT database_to_xml(true, false, '')::TEXT";
+        return sqlx::query_scalar::<_, String>(all).fetch_one(&mut connection).await.unwrap().into_bytes();
     }
+    let files = ["carrel-service.db", "carrel-service.db-wal"];
+    files.iter().flat_map(|name| std::fs::read(site.folder.path().join("data").join(name)).unwrap()).collect()
+}
+
+async fn nothing_secret_is_kept_as_it_is(on: On) {
+    let site = Site::new(on).await;
+    let amina = site.learner(1, "amina").await;
+    let kept = everything_kept(&site).await;
     let holds = |needle: &str| kept.windows(needle.len()).any(|window| window == needle.as_bytes());
     assert!(holds("amina"), "the name is there, so the files were looked into");
     for secret in ["amina's password", &amina.token, &amina.refresh] {
@@ -129,4 +132,14 @@ async fn nothing_secret_is_kept_as_it_is() {
         let mode = std::fs::metadata(site.folder.path().join("data").join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name} is its owner's alone");
     }
+}
+
+crate::on_both_stores! {
+    signs_in_with_a_lease_that_the_device_can_verify,
+    wrong_name_and_wrong_password_look_the_same,
+    guessing_is_slowed_and_then_allowed_again,
+    a_lost_refresh_can_be_repeated_for_a_minute_and_a_stolen_token_ends_the_session,
+    tokens_end_when_they_should,
+    a_device_belongs_to_one_learner,
+    nothing_secret_is_kept_as_it_is,
 }

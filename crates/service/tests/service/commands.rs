@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::site::{CourseFiles, Site, id};
+use crate::site::{CourseFiles, On, Site, id};
 
 fn run(data: &Path, arguments: &[&str], stdin: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_carrel-service"))
@@ -57,7 +57,7 @@ impl Drop for Served {
 #[tokio::test]
 async fn everything_can_be_done_from_the_command_line_while_the_service_runs() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let CourseFiles { root } = site.course("rivers");
     let data = site.folder.path().join("served");
     let mut served = Served::start(&data);

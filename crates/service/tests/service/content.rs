@@ -3,7 +3,7 @@
 use carrel_model::wire::content::set_checksum;
 use serde_json::Value;
 
-use crate::site::{DAY, MINUTE, Site};
+use crate::site::{DAY, MINUTE, On, Site};
 
 fn ids(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
@@ -22,9 +22,8 @@ fn checksum_of(synced: &Value) -> String {
     set_checksum(rows.iter().map(|(id, version)| (id.as_str(), *version)))
 }
 
-#[tokio::test]
-async fn an_enrolment_brings_everything_and_its_end_takes_it_away() {
-    let site = Site::new().await;
+async fn an_enrolment_brings_everything_and_its_end_takes_it_away(on: On) {
+    let site = Site::new(on).await;
     site.publish(&site.course("rivers")).await;
     let amina = site.learner(1, "amina").await;
     let (before, cursor) = site.units_sync(&amina, "", 100).await;
@@ -56,9 +55,8 @@ async fn an_enrolment_brings_everything_and_its_end_takes_it_away() {
     assert_eq!(ids(&same["tombstones"]), [""; 0], "lost and regained between two pulls: nothing goes");
 }
 
-#[tokio::test]
-async fn the_end_of_an_enrolment_takes_no_open_course_away() {
-    let site = Site::new().await;
+async fn the_end_of_an_enrolment_takes_no_open_course_away(on: On) {
+    let site = Site::new(on).await;
     let course = site.course("rivers");
     course.write("course.toml", "title = \"Rivers\"\nopen = true");
     site.publish(&course).await;
@@ -73,9 +71,8 @@ async fn the_end_of_an_enrolment_takes_no_open_course_away() {
     assert_eq!((&after["enrolments"], ids(&after["tombstones"]).len()), (&serde_json::json!([]), 0));
 }
 
-#[tokio::test]
-async fn pages_of_one_row_add_up_to_the_whole() {
-    let site = Site::new().await;
+async fn pages_of_one_row_add_up_to_the_whole(on: On) {
+    let site = Site::new(on).await;
     let course = site.course("rivers");
     for n in 2..6 {
         course.write(&format!("{n:02}-unit-{n}/unit.toml"), format!("title = \"Unit {n}\""));
@@ -90,9 +87,8 @@ async fn pages_of_one_row_add_up_to_the_whole() {
     assert_eq!(pages, whole, "page by page the same, with the same checksum");
 }
 
-#[tokio::test]
-async fn publishing_again_changes_only_what_changed_and_leaves_tombstones() {
-    let site = Site::new().await;
+async fn publishing_again_changes_only_what_changed_and_leaves_tombstones(on: On) {
+    let site = Site::new(on).await;
     let course = site.course("rivers");
     course.write("02-delta/unit.toml", "title = \"Delta\"");
     course.page("02-delta/01-year.md", "A year", "![m](m.png)");
@@ -146,9 +142,8 @@ async fn publishing_again_changes_only_what_changed_and_leaves_tombstones() {
     assert_eq!(ids(&back["tombstones"]), [""; 0]);
 }
 
-#[tokio::test]
-async fn a_withdrawn_course_and_one_that_is_no_longer_open_go_from_devices() {
-    let site = Site::new().await;
+async fn a_withdrawn_course_and_one_that_is_no_longer_open_go_from_devices(on: On) {
+    let site = Site::new(on).await;
     let rivers = site.course("rivers");
     rivers.write("course.toml", "title = \"Rivers\"\nopen = true");
     site.publish(&rivers).await;
@@ -164,9 +159,8 @@ async fn a_withdrawn_course_and_one_that_is_no_longer_open_go_from_devices() {
     assert_eq!(gone["tombstones"].as_array().unwrap().len(), 2, "{gone}");
 }
 
-#[tokio::test]
-async fn a_time_is_taken_for_a_cursor_and_read_generously() {
-    let site = Site::new().await;
+async fn a_time_is_taken_for_a_cursor_and_read_generously(on: On) {
+    let site = Site::new(on).await;
     let course = site.course("rivers");
     site.publish(&course).await;
     let amina = site.learner(1, "amina").await;
@@ -188,9 +182,8 @@ async fn a_time_is_taken_for_a_cursor_and_read_generously() {
     assert_eq!(all["courses"].as_array().unwrap().len(), 1, "before the enrolment: all of it");
 }
 
-#[tokio::test]
-async fn an_expired_cursor_is_said_to_be_one() {
-    let site = Site::new().await;
+async fn an_expired_cursor_is_said_to_be_one(on: On) {
+    let site = Site::new(on).await;
     let course = site.course("rivers");
     course.write("02-gone/unit.toml", "title = \"Gone\"");
     site.publish(&course).await;
@@ -207,15 +200,14 @@ async fn an_expired_cursor_is_said_to_be_one() {
     let (all, _) = site.units_sync(&amina, "", 100).await;
     assert_eq!(all["units"].as_array().unwrap().len(), 1, "everything anew works");
 
-    let other = Site::new().await;
+    let other = Site::new(on).await;
     let badr = other.learner(1, "badr").await;
     let strange = other.get(&format!("/content/units/sync?since={cursor}"), Some(&badr)).await;
     assert_eq!(strange.problem(), (410, "cursor_expired".to_owned()), "another incarnation of the database");
 }
 
-#[tokio::test]
-async fn single_units_and_scopes() {
-    let site = Site::new().await;
+async fn single_units_and_scopes(on: On) {
+    let site = Site::new(on).await;
     let open = site.course("open");
     open.write("course.toml", "title = \"Open\"\nopen = true");
     site.publish(&open).await;
@@ -239,4 +231,15 @@ async fn single_units_and_scopes() {
     assert_eq!(site.get(&path, Some(&amina)).await.problem(), (410, "gone".to_owned()));
     let courses = site.get("/content/courses", Some(&badr)).await.ok();
     assert_eq!(courses["courses"].as_array().unwrap().len(), 1, "badr sees the open one");
+}
+
+crate::on_both_stores! {
+    an_enrolment_brings_everything_and_its_end_takes_it_away,
+    the_end_of_an_enrolment_takes_no_open_course_away,
+    pages_of_one_row_add_up_to_the_whole,
+    publishing_again_changes_only_what_changed_and_leaves_tombstones,
+    a_withdrawn_course_and_one_that_is_no_longer_open_go_from_devices,
+    a_time_is_taken_for_a_cursor_and_read_generously,
+    an_expired_cursor_is_said_to_be_one,
+    single_units_and_scopes,
 }

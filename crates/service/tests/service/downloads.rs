@@ -13,7 +13,7 @@ use carrel_model::{
 use carrel_service::config::Config;
 use serde_json::{Value, json};
 
-use crate::site::{DAY, MINUTE, PNG, Site, id, wav};
+use crate::site::{DAY, MINUTE, On, PNG, Site, id, wav};
 
 async fn with_recording(site: &Site) -> Value {
     let course = site.course("rivers");
@@ -28,9 +28,8 @@ async fn first_unit(site: &Site, who: &crate::site::SignedIn) -> Value {
     site.get("/content/units", Some(who)).await.ok()["units"][0].clone()
 }
 
-#[tokio::test]
-async fn an_authorised_download_is_fetched_in_ranges_and_verifies() {
-    let site = Site::new().await;
+async fn an_authorised_download_is_fetched_in_ranges_and_verifies(on: On) {
+    let site = Site::new(on).await;
     with_recording(&site).await;
     let amina = site.learner(1, "amina").await;
     site.enrol(&amina, "rivers").await;
@@ -79,9 +78,8 @@ async fn an_authorised_download_is_fetched_in_ranges_and_verifies() {
     assert_eq!(site.get(&signed, None).await.bytes, by_token.bytes, "the same for whoever has the address");
 }
 
-#[tokio::test]
-async fn an_address_opens_its_own_blob_for_its_own_time() {
-    let site = Site::new().await;
+async fn an_address_opens_its_own_blob_for_its_own_time(on: On) {
+    let site = Site::new(on).await;
     with_recording(&site).await;
     let amina = site.learner(1, "amina").await;
     site.enrol(&amina, "rivers").await;
@@ -119,9 +117,8 @@ async fn an_address_opens_its_own_blob_for_its_own_time() {
     assert_eq!(site.get(&format!("/blobs/{hash}/pieces"), None).await.problem().0, 401, "the pieces need either");
 }
 
-#[tokio::test]
-async fn downloads_are_refused_with_their_reason() {
-    let site = Site::new().await;
+async fn downloads_are_refused_with_their_reason(on: On) {
+    let site = Site::new(on).await;
     with_recording(&site).await;
     let premium = site.course("premium");
     premium.write("course.toml", "title = \"Premium\"\npremium = true");
@@ -171,9 +168,8 @@ async fn downloads_are_refused_with_their_reason() {
     assert_eq!(ask(&badr, wanted).await.problem(), (410, "gone".to_owned()));
 }
 
-#[tokio::test]
-async fn what_devices_report_counts_against_the_quota() {
-    let site = Site::with(Config { quota_bytes: Some(3_000_000), ..Config::default() }).await;
+async fn what_devices_report_counts_against_the_quota(on: On) {
+    let site = Site::with(on, Config { quota_bytes: Some(3_000_000), ..Config::default() }).await;
     with_recording(&site).await;
     let amina = site.learner(1, "amina").await;
     site.enrol(&amina, "rivers").await;
@@ -198,4 +194,11 @@ async fn what_devices_report_counts_against_the_quota() {
     let late = site.push(&amina, &[report(3, false, 2_000_000), report(3, false, 1)]).await;
     assert_eq!(crate::site::outcomes(&late), ["applied", "key_reused"]);
     assert_eq!(site.count("SELECT COUNT(*) FROM downloads").await, 1, "one record of one download");
+}
+
+crate::on_both_stores! {
+    an_authorised_download_is_fetched_in_ranges_and_verifies,
+    an_address_opens_its_own_blob_for_its_own_time,
+    downloads_are_refused_with_their_reason,
+    what_devices_report_counts_against_the_quota,
 }

@@ -8,11 +8,10 @@ use std::sync::{
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 
-use crate::site::{Site, id};
+use crate::site::{On, Site, id};
 
-#[tokio::test]
-async fn no_field_of_any_request_makes_the_service_fail() {
-    let site = Site::new().await;
+async fn no_field_of_any_request_makes_the_service_fail(on: On) {
+    let site = Site::new(on).await;
     let course = site.course("rivers");
     course.write("course.toml", "title = \"Rivers\"\nopen = true");
     site.publish(&course).await;
@@ -109,9 +108,8 @@ fn pointers(value: &Value) -> Vec<String> {
     list
 }
 
-#[tokio::test]
-async fn bodies_that_are_no_json_are_refused() {
-    let site = Site::new().await;
+async fn bodies_that_are_no_json_are_refused(on: On) {
+    let site = Site::new(on).await;
     let amina = site.learner(1, "amina").await;
     let deep = "[".repeat(100_000);
     let huge = format!("{{\"ops\":\"{}\"}}", "x".repeat(600_000));
@@ -137,9 +135,8 @@ async fn bodies_that_are_no_json_are_refused() {
     assert_eq!(site.post("/content/assets/urls", Some(&amina), &many).await.problem().0, 400);
 }
 
-#[tokio::test]
-async fn queries_and_paths_that_mean_nothing_are_refused() {
-    let site = Site::new().await;
+async fn queries_and_paths_that_mean_nothing_are_refused(on: On) {
+    let site = Site::new(on).await;
     let amina = site.learner(1, "amina").await;
     let cases = [
         ("/content/units/sync?limit=0", 400),
@@ -175,9 +172,8 @@ async fn queries_and_paths_that_mean_nothing_are_refused() {
     }
 }
 
-#[tokio::test]
-async fn packed_bodies_are_read_within_the_same_limit() {
-    let site = Site::new().await;
+async fn packed_bodies_are_read_within_the_same_limit(on: On) {
+    let site = Site::new(on).await;
     let amina = site.learner(1, "amina").await;
     let push = async |body: &'static [u8]| {
         let request = Request::post("/api/v1/sync/push")
@@ -210,4 +206,11 @@ async fn packed_bodies_are_read_within_the_same_limit() {
         .header("authorization", format!("Bearer {}", amina.token));
     let reply = site.send(strange.body(Body::from("{}")).unwrap()).await;
     assert_eq!(reply.problem(), (415, "invalid_request".to_owned()), "an encoding nobody reads");
+}
+
+crate::on_both_stores! {
+    no_field_of_any_request_makes_the_service_fail,
+    bodies_that_are_no_json_are_refused,
+    queries_and_paths_that_mean_nothing_are_refused,
+    packed_bodies_are_read_within_the_same_limit,
 }

@@ -1,4 +1,4 @@
-//! The service as its callers meet it: real SQLite, real files, its own router, a clock that the test sets.
+//! The service as its callers meet it: real SQLite, a real PostgreSQL, real files, its own router, a clock that the test sets.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected has failed")]
 
 mod accounts;
@@ -7,8 +7,10 @@ mod content;
 mod downloads;
 mod hostile;
 mod openapi;
+mod postgres;
 mod publishing;
 mod samples;
 mod serving;
 mod site;
 mod sync;
+mod twins;

@@ -1,17 +1,17 @@
 //! The service is what its OpenAPI document says.
 
-use crate::site::Site;
+use crate::site::{On, Site};
 
 #[tokio::test]
 async fn the_document_is_served() {
-    let served = Site::new().await.get("/openapi.json", None).await.ok();
+    let served = Site::new(On::Sqlite).await.get("/openapi.json", None).await.ok();
     let current = carrel_service::openapi_json().unwrap();
     assert_eq!(served, serde_json::from_str::<serde_json::Value>(&current).unwrap());
 }
 
 #[tokio::test]
 async fn every_path_in_the_document_is_there_and_needs_a_token_where_it_says_so() {
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let document: serde_json::Value = serde_json::from_str(&carrel_service::openapi_json().unwrap()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 14, "{} paths", paths.len());

@@ -3,11 +3,11 @@
 use carrel_service::publish::{ContentProblem, PublishError};
 use serde_json::{Value, json};
 
-use crate::site::{PNG, Site, wav};
+use crate::site::{On, PNG, Site, wav};
 
 /// What publishing says about a lesson file.
 async fn complaint(name: &str, content: &str) -> String {
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let course = site.course("rivers");
     course.write(&format!("01-land/{name}"), content);
     course.write("01-land/m.png", PNG);
@@ -76,7 +76,7 @@ async fn mistakes_are_named_by_file_and_line() {
 
 #[tokio::test]
 async fn a_course_without_its_file_and_links_are_refused() {
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let course = site.course("rivers");
     course.remove("course.toml");
     let error = site.try_publish(&course).await.unwrap_err();
@@ -92,7 +92,7 @@ async fn a_course_without_its_file_and_links_are_refused() {
 
 #[tokio::test]
 async fn media_are_described_by_what_they_are() {
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let course = site.course("rivers");
     course.write("course.toml", "title = \"Rivers\"\nopen = true\ncover = \"cover.jpg\"");
     course.write("cover.jpg", PNG);
@@ -128,7 +128,7 @@ async fn media_are_described_by_what_they_are() {
 
 #[tokio::test]
 async fn a_page_refers_to_its_pictures_by_asset() {
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let course = site.course("rivers");
     course.write("course.toml", "title = \"Rivers\"\nopen = true");
     course.write("01-land/m.png", PNG);

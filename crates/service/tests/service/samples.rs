@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::site::{CourseFiles, Site};
+use crate::site::{CourseFiles, On, Site};
 
 #[tokio::test]
 async fn the_sample_courses_are_published_whole() {
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/courses");
     let mut courses = 0;
     for entry in std::fs::read_dir(&samples).unwrap() {

@@ -2,7 +2,7 @@
 
 use carrel_service::{StartError, config::Config, start, store::StoreError};
 
-use crate::site::Site;
+use crate::site::{On, Site};
 
 #[tokio::test]
 async fn starts_on_an_empty_folder_answers_and_ends() {
@@ -23,7 +23,7 @@ async fn starts_on_an_empty_folder_answers_and_ends() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_service_and_a_file_of_rubbish_are_refused() {
-    let site = Site::new().await;
+    let site = Site::new(On::Sqlite).await;
     let data = site.folder.path().join("data");
     site.service.store.close().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("carrel-service.db"));
@@ -61,7 +61,7 @@ async fn signed_addresses_are_paths_or_begin_with_the_public_address() {
     for (public_address, begins) in
         [(None, "/api/v1/blobs/"), (Some("https://learn.example/".to_owned()), "https://learn.example/api/v1/blobs/")]
     {
-        let site = Site::with(Config { public_address, ..Config::default() }).await;
+        let site = Site::with(On::Sqlite, Config { public_address, ..Config::default() }).await;
         let course = site.course("rivers");
         course.write("course.toml", "title = \"Rivers\"\nopen = true");
         site.publish(&course).await;

@@ -25,7 +25,10 @@ use carrel_service::{
     store::{Account, Published},
 };
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tower::ServiceExt as _;
+
+use crate::postgres;
 
 /// 2026-11-20T10:00:00Z
 pub(crate) const START: i64 = 1_795_168_800_000;
@@ -68,11 +71,44 @@ impl Reply {
     }
 }
 
+/// What the service keeps its rows in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Each of these holds for both stores.
+#[macro_export]
+macro_rules! on_both_stores {
+    ($($holds:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $holds() {
+                    super::$holds($crate::site::On::Sqlite).await;
+                }
+            )+
+        }
+
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $holds() {
+                    super::$holds($crate::site::On::Postgres).await;
+                }
+            )+
+        }
+    };
+}
+
 /// A service and its data.
 pub(crate) struct Site {
     pub(crate) service: Service,
     pub(crate) router: Router,
     pub(crate) folder: tempfile::TempDir,
+    /// The address of its database, where that is no file.
+    pub(crate) database: Option<String>,
     time: Arc<AtomicI64>,
 }
 
@@ -86,19 +122,23 @@ pub(crate) struct SignedIn {
 }
 
 impl Site {
-    pub(crate) async fn new() -> Self {
-        Self::with(Config::default()).await
+    pub(crate) async fn new(on: On) -> Self {
+        Self::with(on, Config::default()).await
     }
 
-    pub(crate) async fn with(config: Config) -> Self {
+    pub(crate) async fn with(on: On, config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let time = Arc::new(AtomicI64::new(START));
         let clock_time = time.clone();
         let clock = Arc::new(move || TimeMs::from_ms(clock_time.load(Ordering::SeqCst)));
-        let config = Config { data: folder.path().join("data"), ..config };
+        let database = match on {
+            On::Sqlite => None,
+            On::Postgres => Some(postgres::fresh_database(None).await),
+        };
+        let config = Config { data: folder.path().join("data"), database: database.clone().map(Into::into), ..config };
         let service = Service::open(config, clock).await.unwrap();
         let router = service.router().unwrap();
-        Self { service, router, folder, time }
+        Self { service, router, folder, database, time }
     }
 
     pub(crate) fn now(&self) -> TimeMs {
@@ -237,6 +277,10 @@ impl Site {
 
     /// A second connection to the database, to look at rows as an administrator would.
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        if let Some(address) = &self.database {
+            let mut connection = sqlx::PgConnection::connect(address).await.unwrap();
+            return sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+        }
         let path = self.folder.path().join("data/carrel-service.db");
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
         let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();

@@ -11,10 +11,10 @@ use carrel_model::{
 };
 use serde_json::{Value, json};
 
-use crate::site::{DAY, MINUTE, START, SignedIn, Site, completed, id, lesson, outcomes, position};
+use crate::site::{DAY, MINUTE, On, START, SignedIn, Site, completed, id, lesson, outcomes, position};
 
-async fn enrolled() -> (Site, SignedIn, LessonId, LessonId) {
-    let site = Site::new().await;
+async fn enrolled(on: On) -> (Site, SignedIn, LessonId, LessonId) {
+    let site = Site::new(on).await;
     site.publish(&site.course("rivers")).await;
     let amina = site.learner(1, "amina").await;
     site.enrol(&amina, "rivers").await;
@@ -40,9 +40,8 @@ fn session(seq: u64, quiz: LessonId, at: TimeMs, status: SessionStatus, answered
     Op::Session(id(500), status, moved).encode(seq, at).unwrap()
 }
 
-#[tokio::test]
-async fn a_batch_sent_twice_has_its_effect_once() {
-    let (site, amina, page, quiz) = enrolled().await;
+async fn a_batch_sent_twice_has_its_effect_once(on: On) {
+    let (site, amina, page, quiz) = enrolled(on).await;
     let now = site.now();
     let batch = [
         position(1, page, now.plus_ms(-9000), 40),
@@ -77,9 +76,8 @@ async fn a_batch_sent_twice_has_its_effect_once() {
     assert_eq!(site.count("SELECT COUNT(*) FROM op_log").await, 7);
 }
 
-#[tokio::test]
-async fn one_bad_op_is_refused_alone_and_may_come_again() {
-    let (site, amina, page, _) = enrolled().await;
+async fn one_bad_op_is_refused_alone_and_may_come_again(on: On) {
+    let (site, amina, page, _) = enrolled(on).await;
     let now = site.now();
     let raw = |seq, kind: &str, entity: &str, payload: Value| RawOp {
         seq,
@@ -126,9 +124,8 @@ async fn one_bad_op_is_refused_alone_and_may_come_again() {
     assert_eq!(pulled["progress"][0]["percent"], 30, "the reused key changed nothing");
 }
 
-#[tokio::test]
-async fn a_restored_device_is_told_so_before_anything_of_it_is_taken() {
-    let (site, amina, page, quiz) = enrolled().await;
+async fn a_restored_device_is_told_so_before_anything_of_it_is_taken(on: On) {
+    let (site, amina, page, quiz) = enrolled(on).await;
     let now = site.now();
     site.push(&amina, &[answer(1, quiz, now), position(2, page, now, 10), position(3, page, now, 20)]).await;
     // The image of the device is of a moment when op 2 was written and op 3 was not.
@@ -144,9 +141,8 @@ async fn a_restored_device_is_told_so_before_anything_of_it_is_taken() {
     assert_eq!(outcomes(&site.push(&again, &rekeyed).await), ["applied"; 2], "and all of it is under a new id");
 }
 
-#[tokio::test]
-async fn times_of_a_wrong_clock_are_corrected_and_both_are_kept() {
-    let (site, amina, page, _) = enrolled().await;
+async fn times_of_a_wrong_clock_are_corrected_and_both_are_kept(on: On) {
+    let (site, amina, page, _) = enrolled(on).await;
     let device_now = site.now().plus_ms(-3650 * DAY);
     let at = device_now.plus_ms(-5 * MINUTE);
     let request = json!({ "device_id": amina.device, "client_now": device_now, "ops": [completed(1, page, at)] });
@@ -157,9 +153,8 @@ async fn times_of_a_wrong_clock_are_corrected_and_both_are_kept() {
     assert_eq!(site.count("SELECT effective_at - device_at FROM sync_log").await, 3650 * DAY);
 }
 
-#[tokio::test]
-async fn work_done_while_enrolled_counts_after_the_enrolment_has_ended() {
-    let (site, amina, page, _) = enrolled().await;
+async fn work_done_while_enrolled_counts_after_the_enrolment_has_ended(on: On) {
+    let (site, amina, page, _) = enrolled(on).await;
     let during = site.now().plus_ms(30 * MINUTE);
     site.pass(60 * MINUTE - 1);
     site.unenrol(&amina, "rivers").await;
@@ -174,18 +169,16 @@ async fn work_done_while_enrolled_counts_after_the_enrolment_has_ended() {
     assert_eq!(outcomes(&site.push(&badr, &[completed(1, page, site.now())]).await), ["not_enrolled"], "never was");
 }
 
-#[tokio::test]
-async fn work_on_a_unit_withdrawn_meanwhile_is_not_lost() {
-    let (site, amina, page, _) = enrolled().await;
+async fn work_on_a_unit_withdrawn_meanwhile_is_not_lost(on: On) {
+    let (site, amina, page, _) = enrolled(on).await;
     let course = site.course("rivers");
     course.remove("01-land");
     site.publish(&course).await;
     assert_eq!(outcomes(&site.push(&amina, &[completed(1, page, site.now())]).await), ["applied"]);
 }
 
-#[tokio::test]
-async fn nobody_reaches_the_rows_of_another_learner() {
-    let (site, amina, page, quiz) = enrolled().await;
+async fn nobody_reaches_the_rows_of_another_learner(on: On) {
+    let (site, amina, page, quiz) = enrolled(on).await;
     let badr = site.learner(2, "badr").await;
     site.enrol(&badr, "rivers").await;
     let now = site.now();
@@ -212,9 +205,8 @@ async fn nobody_reaches_the_rows_of_another_learner() {
     assert_eq!(strange.problem(), (410, "cursor_expired".to_owned()), "another learner's cursor");
 }
 
-#[tokio::test]
-async fn pages_of_the_pull_add_up_and_only_changes_follow() {
-    let (site, amina, page, quiz) = enrolled().await;
+async fn pages_of_the_pull_add_up_and_only_changes_follow(on: On) {
+    let (site, amina, page, quiz) = enrolled(on).await;
     let now = site.now();
     let mut ops = vec![completed(1, page, now), session(2, quiz, now, SessionStatus::Running, 0)];
     ops.extend((3..20).map(|seq| answer(seq, quiz, now)));
@@ -249,9 +241,8 @@ async fn pages_of_the_pull_add_up_and_only_changes_follow() {
     assert_eq!(lost["tombstones"][0]["entity"], "course");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_reader_among_many_writers_misses_nothing() {
-    let (site, amina, page, quiz) = enrolled().await;
+async fn a_reader_among_many_writers_misses_nothing(on: On) {
+    let (site, amina, page, quiz) = enrolled(on).await;
     let site = std::sync::Arc::new(site);
     let devices = 6_u64;
     let batches = 8_u64;
@@ -292,12 +283,11 @@ async fn a_reader_among_many_writers_misses_nothing() {
     assert_eq!(site.count("SELECT COUNT(*) FROM op_log").await.unsigned_abs(), devices * batches * 3);
 }
 
-#[tokio::test]
-async fn any_order_of_the_same_ops_gives_the_same_rows() {
+async fn any_order_of_the_same_ops_gives_the_same_rows(on: On) {
     let orders: [[usize; 5]; 4] = [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 4, 0, 2, 1]];
     let mut outcomes = Vec::new();
     for order in orders {
-        let (site, amina, page, quiz) = enrolled().await;
+        let (site, amina, page, quiz) = enrolled(on).await;
         let now = site.now();
         let ops = [
             position(1, page, now.plus_ms(-5000), 80),
@@ -318,4 +308,17 @@ async fn any_order_of_the_same_ops_gives_the_same_rows() {
     }
     assert!(outcomes[0].contains("completed") && outcomes[0].contains("finished"), "{}", outcomes[0]);
     assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "{outcomes:#?}");
+}
+
+crate::on_both_stores! {
+    a_batch_sent_twice_has_its_effect_once,
+    one_bad_op_is_refused_alone_and_may_come_again,
+    a_restored_device_is_told_so_before_anything_of_it_is_taken,
+    times_of_a_wrong_clock_are_corrected_and_both_are_kept,
+    work_done_while_enrolled_counts_after_the_enrolment_has_ended,
+    work_on_a_unit_withdrawn_meanwhile_is_not_lost,
+    nobody_reaches_the_rows_of_another_learner,
+    pages_of_the_pull_add_up_and_only_changes_follow,
+    a_reader_among_many_writers_misses_nothing,
+    any_order_of_the_same_ops_gives_the_same_rows,
 }
