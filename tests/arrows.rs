@@ -15,6 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("carrel-model", &[]),
     // Test only: it may stand on the model and drive the service; nobody ships it.
     ("carrel-testbed", &["carrel-model", "carrel-service"]),
+    // Test only, too: it plays the engine's planner against the service's rules.
+    ("carrel-simulation", &["carrel-engine", "carrel-model", "carrel-service"]),
     // Built before everything else, in a fresh clone too.
     ("xtask", &[]),
 ];
