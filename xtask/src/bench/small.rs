@@ -33,7 +33,7 @@ pub(super) fn far(ground: &Ground, runs: u32, quiet: &mut Quiet) -> Result<Repor
     let work = Work::prepare(ground, &folder, server::moved(&origin.url, &relay.url), true)?;
     let check = |thorough| ground::same_folder(&work.out, &folder, thorough);
     let leaves = [work.out.as_path()];
-    let memory = Path::new(MEMORY).join("carrel-bench");
+    let memory = Path::new(MEMORY).join(format!("carrel-bench-{}", std::process::id()));
     let ours = ground.fetch_folder(&folder, &work.out, true, &work.base)?;
     let tools = [
         Tool::new("carrel", &leaves, || again(&ours), check),
@@ -61,7 +61,7 @@ pub(super) fn near(ground: &Ground, runs: u32, quiet: &mut Quiet) -> Result<Repo
     let work = Work::prepare(ground, &folder, origin.url.clone(), false)?;
     let check = |thorough| ground::same_folder(&work.out, &folder, thorough);
     let leaves = [work.out.as_path()];
-    let memory = Path::new(MEMORY).join("carrel-bench");
+    let memory = Path::new(MEMORY).join(format!("carrel-bench-{}", std::process::id()));
     let ours = ground.fetch_folder(&folder, &work.out, false, &work.base)?;
     let tools = [
         Tool::new("carrel", &leaves, || again(&ours), check),
