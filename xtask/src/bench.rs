@@ -10,6 +10,7 @@ mod ground;
 mod kills;
 mod measure;
 mod outages;
+mod queue;
 mod quiet;
 mod report;
 mod server;
@@ -78,6 +79,8 @@ enum Case {
     Outages,
     /// A download that is killed again and again
     Kills,
+    /// 50,000 blobs in the engine's queue
+    Queue,
 }
 
 /// Runs it and leaves nothing behind.
@@ -106,6 +109,7 @@ fn transfer(options: &Options, ground: Ground) -> Result<()> {
             Case::SmallNear => small::near(&ground, options.runs, &mut quiet),
             Case::Outages => outages::run(&ground, options.seed, &mut quiet),
             Case::Kills => kills::run(&ground, options.kills, options.seed, &mut quiet),
+            Case::Queue => queue::run(options.runs.min(3), !options.no_build, &mut quiet),
         }
         .with_context(|| name.clone())?;
         report.name = name;
