@@ -1,5 +1,7 @@
 //! Several lanes, several sources, limits of speed: what is gained, and what is never paid for it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't be set up is to fail")]
+
 mod rig;
 
 use std::{

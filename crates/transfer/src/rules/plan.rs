@@ -39,9 +39,13 @@ pub(crate) struct Job {
 pub(crate) struct Worth {
     /// So many pieces must lie before a lane, behind the one it receives, for a part of them to be taken away.
     pub(crate) split_pieces: u64,
-    /// A lane that has received one piece for so long is slow: anything may be taken from it, and its piece is raced.
+    /// A lane that nothing has reached for so long, or that has been at one piece for [`SLOW`] times as long, is slow:
+    /// anything may be taken from it, and its piece is raced.
     pub(crate) slow_after: Duration,
 }
+
+/// On a slow line every lane takes long for a piece, and a race would only make it longer.
+const SLOW: u32 = 5;
 
 /// What follows when a lane has received a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +64,15 @@ struct Assigned {
     /// Where the request ends: pieces up to there can be had without another one.
     asked_end: u64,
     since: Duration,
+    moved_at: Duration,
     race: bool,
+}
+
+impl Assigned {
+    fn is_slow(&self, now: Duration, worth: Worth) -> bool {
+        now.saturating_sub(self.moved_at) >= worth.slow_after
+            || now.saturating_sub(self.since) >= SLOW * worth.slow_after
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +118,8 @@ impl Plan {
         for piece in span.first..span.end {
             self.taken.insert(piece);
         }
-        let assigned = Assigned { at: span.first, end: span.end, asked_end: span.end, since: now, race };
+        let (at, end) = (span.first, span.end);
+        let assigned = Assigned { at, end, asked_end: end, since: now, moved_at: now, race };
         self.lanes.insert(lane, assigned);
         Some(Job { span, suspect: self.wrong.contains_key(&span.first) })
     }
@@ -129,10 +142,8 @@ impl Plan {
     /// Takes the second half from the lane with most before it.
     fn split(&mut self, now: Duration, worth: Worth) -> Option<Span> {
         let behind = |lane: &Assigned| lane.end.saturating_sub(lane.at + 1);
-        let worthwhile = |lane: &&mut Assigned| {
-            let slow = now.saturating_sub(lane.since) >= worth.slow_after;
-            behind(lane) >= if slow { 1 } else { worth.split_pieces.max(1) }
-        };
+        let worthwhile =
+            |lane: &&mut Assigned| behind(lane) >= if lane.is_slow(now, worth) { 1 } else { worth.split_pieces.max(1) };
         let owner = self.lanes.values_mut().filter(worthwhile).max_by_key(|lane| behind(lane))?;
         let end = owner.end;
         owner.end = owner.at + 1 + behind(owner) / 2;
@@ -144,7 +155,7 @@ impl Plan {
         let slow = self.lanes.values().filter(|lane| {
             let raced = lane.race || self.lanes.values().filter(|other| other.at == lane.at).count() > 1;
             let open = !self.held.contains(lane.at) && !self.submitted.contains(&lane.at);
-            !raced && open && now.saturating_sub(lane.since) >= worth.slow_after
+            !raced && open && lane.is_slow(now, worth)
         });
         slow.min_by_key(|lane| lane.since).map(|lane| Span { first: lane.at, end: lane.at + 1 })
     }
@@ -158,6 +169,7 @@ impl Plan {
         let wanted = !self.held.contains(piece) && self.submitted.insert(piece);
         assigned.at += 1;
         assigned.since = now;
+        assigned.moved_at = now;
         // Whoever had the pieces behind gave them up, and this body has them as well.
         while assigned.at == assigned.end && assigned.end < assigned.asked_end {
             if self.wrong.contains_key(&assigned.end) || !self.taken.insert(assigned.end) {
@@ -226,6 +238,14 @@ impl Plan {
         if let Some(assigned) = self.lanes.get_mut(&lane) {
             assigned.asked_end = assigned.end;
             assigned.since = now;
+            assigned.moved_at = now;
+        }
+    }
+
+    /// Bytes have reached a lane lately.
+    pub(crate) fn moves(&mut self, lane: LaneId, now: Duration) {
+        if let Some(assigned) = self.lanes.get_mut(&lane) {
+            assigned.moved_at = now;
         }
     }
 

@@ -84,6 +84,17 @@ fn knows_how_long_a_piece_takes() {
 }
 
 #[test]
+fn a_lane_that_moves_is_not_raced_soon() {
+    let mut plan = plan(1);
+    plan.assign(0, NOW, WORTH);
+    plan.moves(0, LATER);
+    assert_eq!(plan.assign(1, LATER, WORTH), None);
+    let much_later = NOW + 5 * WORTH.slow_after;
+    plan.moves(0, much_later);
+    assert_eq!(plan.assign(1, much_later, WORTH), job(0, 1), "a trickle doesn't help");
+}
+
+#[test]
 fn a_raced_piece_that_came_wrong_may_still_come_right_from_the_other() {
     let mut plan = plan(1);
     plan.assign(0, NOW, WORTH);

@@ -5,7 +5,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Errand {
     /// A place it has already; otherwise it waits for one.
     pub(crate) place: Option<Place>,
     pub(crate) part: Part,
+    /// Counts the bytes it receives.
+    pub(crate) moved: Arc<AtomicU64>,
 }
 
 /// What a lane reports.
@@ -60,13 +65,14 @@ pub(crate) struct Back {
 
 /// Does the errand.
 pub(crate) async fn run(shared: Arc<Shared>, errand: Errand) -> Back {
-    let Errand { lane, job, chosen, mut line, way, place, part } = errand;
+    let Errand { lane, job, chosen, mut line, way, place, part, moved } = errand;
     let clock = Arc::clone(&shared.fetcher.config().clock);
     let mut trip = Trip { asked_at: clock.elapsed(), round_trip: None };
     let origin = chosen.source.url.origin();
     let mut receiving = Receiving {
         shared: Arc::clone(&shared),
         lane,
+        moved,
         piece: job.span.first,
         buffer: None,
         inherited: 0,
@@ -143,7 +149,7 @@ async fn attempt(
 async fn receive(receiving: &mut Receiving, mut response: Response, mut skip: u64, part: &Part) -> Result<(), Setback> {
     let shared = Arc::clone(&receiving.shared);
     let _live = Live::count(&shared);
-    let mut watchdog = Watchdog::new(&shared);
+    let mut watchdog = Watchdog::new(&shared, Arc::clone(&receiving.moved));
     let mut thrown_away = Vec::new();
     while skip > 0 {
         thrown_away.clear();
@@ -208,6 +214,7 @@ async fn read(
         return Err(Setback::Cut);
     }
     watchdog.stall.arrived(arrived as u64);
+    watchdog.moved.fetch_add(arrived as u64, Ordering::Relaxed);
     shared.fetched.fetch_add(arrived as u64, Ordering::Relaxed);
     Ok(arrived as u64)
 }
@@ -216,6 +223,7 @@ async fn read(
 struct Receiving {
     shared: Arc<Shared>,
     lane: LaneId,
+    moved: Arc<AtomicU64>,
     piece: u64,
     buffer: Option<Buffer>,
     /// Bytes of the piece that an earlier lane received.
@@ -315,15 +323,16 @@ struct Watchdog {
     begun: Instant,
     stall: Stall,
     timer: Pin<Box<Sleep>>,
+    moved: Arc<AtomicU64>,
 }
 
 impl Watchdog {
-    fn new(shared: &Shared) -> Self {
+    fn new(shared: &Shared, moved: Arc<AtomicU64>) -> Self {
         let config = shared.fetcher.config();
         let begun = Instant::now();
         let stall = Stall::new(config.stall_after, config.stall_bytes, Duration::ZERO);
         let timer = Box::pin(sleep_until(begun + stall.next()));
-        Self { begun, stall, timer }
+        Self { begun, stall, timer, moved }
     }
 
     /// Whether the connection has stalled; says so, or that it hasn't, from time to time.

@@ -21,7 +21,10 @@ use std::{
     io,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -83,7 +86,7 @@ pub(crate) struct Run {
     rule: Lanes,
     way: Way,
     lanes: FuturesUnordered<Future<Back>>,
-    running: BTreeMap<LaneId, Origin>,
+    running: BTreeMap<LaneId, Running>,
     next_lane: LaneId,
     /// Connections whose lanes have reported back well.
     spare: Vec<Line>,
@@ -102,6 +105,15 @@ pub(crate) struct Run {
     counted: u64,
     retries: u32,
     state: State,
+}
+
+/// A lane that is out.
+struct Running {
+    /// The server it asks.
+    origin: Origin,
+    /// Bytes it has received, and how many those were when it was looked at last.
+    moved: Arc<AtomicU64>,
+    seen: u64,
 }
 
 /// What woke the driver.
@@ -191,6 +203,10 @@ impl Run {
                 // `end` fetches the reason.
                 return Err(io::Error::other("the checkpoint failed").into());
             }
+            if !self.lanes.is_empty() && self.shared.core().plan.held().is_full() {
+                // Whoever still receives has lost his race.
+                self.drop_lanes();
+            }
             self.start_lanes()?;
             if self.lanes.is_empty() && self.recovery.is_none() && !self.shared.core().plan.has_submitted() {
                 // What came in since `hear` is looked at first.
@@ -264,7 +280,7 @@ impl Run {
             }
             if self.supply.lied(liar) {
                 let lanes: Vec<_> =
-                    self.running.iter().filter(|(_, from)| *from == liar).map(|(lane, _)| *lane).collect();
+                    self.running.iter().filter(|(_, out)| out.origin == *liar).map(|(lane, _)| *lane).collect();
                 self.revoke(&lanes);
             }
         }
@@ -327,8 +343,9 @@ impl Run {
                 place = None;
             }
             let (line, way, part) = (self.line(), self.way, self.part.clone());
-            self.running.insert(lane, origin_chosen);
-            let errand = Errand { lane, job, chosen, line, way, place, part };
+            let moved = Arc::<AtomicU64>::default();
+            self.running.insert(lane, Running { origin: origin_chosen, moved: Arc::clone(&moved), seen: 0 });
+            let errand = Errand { lane, job, chosen, line, way, place, part, moved };
             self.lanes.push(Box::pin(lane::run(Arc::clone(&self.shared), errand)));
             self.show(State::Fetching);
         }
@@ -359,7 +376,7 @@ impl Run {
         let pieces_per_second = self.per_second as f64 / lanes / (1 << 20) as f64;
         let split_pieces = (pieces_per_second * WORTH_TIME_SECONDS).ceil() as u64;
         let typical = self.shared.core().plan.typical().unwrap_or_default();
-        let slow_after = 3 * typical + 2 * self.round_trip;
+        let slow_after = typical + 2 * self.round_trip;
         Worth { split_pieces: split_pieces.max(1), slow_after: slow_after.max(SHORTEST_SLOW) }
     }
 
@@ -377,7 +394,15 @@ impl Run {
             let part = self.part.clone();
             self.looking = Some(Box::pin(async move { part.state().await }));
         }
-        let remaining = self.shared.manifest.size().saturating_sub(self.shared.core().plan.held_bytes());
+        let mut core = self.shared.core();
+        for (lane, out) in &mut self.running {
+            let moved = out.moved.load(Ordering::Relaxed);
+            if std::mem::replace(&mut out.seen, moved) != moved {
+                core.plan.moves(*lane, now);
+            }
+        }
+        let remaining = self.shared.manifest.size().saturating_sub(core.plan.held_bytes());
+        drop(core);
         let limited = self.shared.held_back.swap(false, Ordering::Relaxed);
         let (live, round_trip) = (self.shared.live(), self.round_trip);
         if self.recovery.is_none() {
@@ -386,8 +411,8 @@ impl Run {
         let urgency = *self.shared.urgency.borrow();
         let places = self.shared.fetcher.places();
         let mut leave: Vec<LaneId> = self.running.keys().copied().skip(self.rule.wanted()).collect();
-        for (nth, (lane, origin)) in self.running.iter().enumerate() {
-            if places.is_wanted(origin, self.way, urgency, nth > 0) {
+        for (nth, (lane, out)) in self.running.iter().enumerate() {
+            if places.is_wanted(&out.origin, self.way, urgency, nth > 0) {
                 leave.push(*lane);
             }
         }
