@@ -13,6 +13,7 @@ mod places;
 mod program;
 mod samples;
 mod setup;
+mod simulate;
 mod steps;
 mod story;
 mod web;
@@ -50,6 +51,8 @@ enum Task {
     Hostile(hostile::Options),
     /// Let libFuzzer look for bytes that break the rules of downloads
     Fuzz(fuzz::Options),
+    /// Play random histories of sync, and look for writes that are lost, doubled, stuck or seen differently
+    Simulate(simulate::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -65,6 +68,7 @@ fn main() -> std::process::ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Hostile(options) => hostile::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Simulate(options) => simulate::run(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
