@@ -7,12 +7,19 @@ mod downloads;
 mod extract;
 mod failure;
 mod health;
+mod packed;
 mod sync;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware::map_response, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    middleware::{from_fn, map_response},
+    routing::get,
+};
 use carrel_model::{ErrorCode, op::MAX_BATCH_BYTES};
 use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, decompression::RequestDecompressionLayer,
@@ -115,6 +122,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // Inside the decompression, so that what is counted is what comes out of it.
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
         .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(packed::unpacked))
         .layer(map_response(failure::with_words))
         .layer(CatchPanicLayer::custom(failure::panicked))
         // Only the path is logged: the query of a blob is its key.

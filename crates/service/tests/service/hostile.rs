@@ -172,6 +172,29 @@ async fn queries_and_paths_that_mean_nothing_are_refused(on: On) {
     }
 }
 
+async fn zstd_bodies_are_read_within_the_same_limit(on: On) {
+    let site = Site::new(on).await;
+    let amina = site.learner(1, "amina").await;
+    let push = async |body: Vec<u8>| {
+        let request = Request::post("/api/v1/sync/push")
+            .header("content-type", "application/json")
+            .header("content-encoding", "zstd")
+            .header("authorization", format!("Bearer {}", amina.token));
+        site.send(request.body(Body::from(body)).unwrap()).await
+    };
+    let pack = |plain: &[u8]| ruzstd::encoding::compress_to_vec(plain, ruzstd::encoding::CompressionLevel::Fastest);
+    let batch = json!({ "device_id": amina.device, "client_now": site.now(), "ops": [] }).to_string();
+    assert_eq!(push(pack(batch.as_bytes())).await.ok()["results"], json!([]), "zstd is understood");
+    let bomb = pack(" ".repeat(50_000_000).as_bytes());
+    assert!(bomb.len() < 500_000, "{} bytes that become 50 MB", bomb.len());
+    assert_eq!(push(bomb).await.problem(), (413, "invalid_request".to_owned()));
+    // A frame that asks for a window of 1 GiB and holds one byte.
+    let greedy = vec![0x28, 0xB5, 0x2F, 0xFD, 0x00, 0xA0, 0x0B, 0x00, 0x00, b'x'];
+    for rubbish in [b"not zstd at all".to_vec(), Vec::new(), greedy] {
+        assert_eq!(push(rubbish).await.problem(), (400, "invalid_request".to_owned()));
+    }
+}
+
 async fn packed_bodies_are_read_within_the_same_limit(on: On) {
     let site = Site::new(on).await;
     let amina = site.learner(1, "amina").await;
@@ -213,4 +236,5 @@ crate::on_both_stores! {
     bodies_that_are_no_json_are_refused,
     queries_and_paths_that_mean_nothing_are_refused,
     packed_bodies_are_read_within_the_same_limit,
+    zstd_bodies_are_read_within_the_same_limit,
 }

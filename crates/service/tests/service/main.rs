@@ -1,5 +1,10 @@
 //! The service as its callers meet it: real SQLite, a real PostgreSQL, real files, its own router, a clock that the test sets.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected has failed"
+)]
 
 mod accounts;
 mod commands;
@@ -9,6 +14,7 @@ mod hostile;
 mod openapi;
 mod postgres;
 mod publishing;
+mod restore;
 mod samples;
 mod serving;
 mod site;

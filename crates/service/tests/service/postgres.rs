@@ -56,6 +56,16 @@ pub(crate) async fn fresh_database(copy_of: Option<&str>) -> String {
     server.address(&name)
 }
 
+/// Puts another database into the place of one that nobody is connected to.
+pub(crate) async fn replace(address: &str, by: &str) {
+    let server = &address[..address.rfind('/').unwrap()];
+    let name = |address: &str| address.rsplit('/').next().unwrap().to_owned();
+    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+    connection.execute(format!("DROP DATABASE {}", name(address)).as_str()).await.unwrap();
+    let sql = format!("CREATE DATABASE {} TEMPLATE {}", name(address), name(by));
+    connection.execute(sql.as_str()).await.unwrap();
+}
+
 impl Server {
     fn start() -> Self {
         let programs = programs().expect(MISSING);

@@ -1,6 +1,6 @@
 //! A service over a temporary folder, learners on devices, and a course that is written as a test needs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
@@ -109,6 +109,7 @@ pub(crate) struct Site {
     pub(crate) folder: tempfile::TempDir,
     /// The address of its database, where that is no file.
     pub(crate) database: Option<String>,
+    config: Config,
     time: Arc<AtomicI64>,
 }
 
@@ -128,17 +129,34 @@ impl Site {
 
     pub(crate) async fn with(on: On, config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let time = Arc::new(AtomicI64::new(START));
-        let clock_time = time.clone();
-        let clock = Arc::new(move || TimeMs::from_ms(clock_time.load(Ordering::SeqCst)));
         let database = match on {
             On::Sqlite => None,
             On::Postgres => Some(postgres::fresh_database(None).await),
         };
         let config = Config { data: folder.path().join("data"), database: database.clone().map(Into::into), ..config };
-        let service = Service::open(config, clock).await.unwrap();
+        Self::over(folder, database, config, Arc::new(AtomicI64::new(START))).await
+    }
+
+    async fn over(folder: tempfile::TempDir, database: Option<String>, config: Config, time: Arc<AtomicI64>) -> Self {
+        let clock_time = time.clone();
+        let clock = Arc::new(move || TimeMs::from_ms(clock_time.load(Ordering::SeqCst)));
+        let service = Service::open(config.clone(), clock).await.unwrap();
         let router = service.router().unwrap();
-        Self { service, router, folder, database, time }
+        Self { service, router, folder, database, config, time }
+    }
+
+    /// The service ends and starts again.
+    pub(crate) async fn restarted(self) -> Self {
+        self.restarted_after(async |_, _| {}).await
+    }
+
+    /// The service ends, something is done to its database – a file or an address – and it starts again.
+    pub(crate) async fn restarted_after(self, done: impl AsyncFnOnce(&Path, Option<&str>)) -> Self {
+        let Self { service, router, folder, database, config, time } = self;
+        service.store.close().await;
+        drop((service, router));
+        done(&folder.path().join("data/carrel-service.db"), database.as_deref()).await;
+        Self::over(folder, database, config, time).await
     }
 
     pub(crate) fn now(&self) -> TimeMs {

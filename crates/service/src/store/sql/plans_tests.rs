@@ -1,5 +1,4 @@
 //! Every statement on a hot path finds its rows along an index.
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 use carrel_model::TimeMs;
 

@@ -137,6 +137,10 @@ impl Database for SqliteDatabase {
 
     async fn close(&self) {
         self.readers.close().await;
+        // Whoever copies the file of a service that has ended copies all of it.
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await {
+            tracing::debug!(%error, "the log was not folded into the file");
+        }
         self.writer.close().await;
     }
 }
