@@ -48,7 +48,8 @@ impl fmt::Debug for Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Places {
-    /// Of blobs under 4 MiB. Beside those that receive there are some that wait for the disk to sync. Each is an open file.
+    /// Of blobs under 4 MiB. A host is asked for at most 100 of them at once; the others are opening their files or wait for
+    /// the disk to sync, many together. Each is an open file, so that it stays below what a process may have at least.
     pub small: usize,
     /// Of bigger ones. Each fills the line alone.
     pub big: usize,
@@ -56,7 +57,7 @@ pub struct Places {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { small: 100, big: 3 }
+        Self { small: 192, big: 3 }
     }
 }
 
