@@ -20,7 +20,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -84,6 +84,7 @@ impl Setup {
             script: Mutex::new(Script::default()),
             records: Mutex::default(),
             body_bytes: AtomicU64::new(0),
+            knocks: AtomicUsize::new(0),
             rate: AtomicU64::new(0),
         });
         let (open, opened) = watch::channel(true);
@@ -180,7 +181,13 @@ impl Origin {
         lock(&self.stage.records).served.clone()
     }
 
-    /// How many connections there were.
+    /// How many connections were made, those that were turned away included.
+    #[must_use]
+    pub fn knocks(&self) -> usize {
+        self.stage.knocks.load(Ordering::Relaxed)
+    }
+
+    /// How many connections were served.
     #[must_use]
     pub fn connections(&self) -> usize {
         lock(&self.stage.records).connections
@@ -235,6 +242,7 @@ async fn listen(listener: TcpListener, stage: Arc<Stage>, mut open: watch::Recei
             }
             accepted = listening.accept() => {
                 let Ok((stream, _)) = accepted else { return };
+                stage.knocks.fetch_add(1, Ordering::Relaxed);
                 let meeting = {
                     let mut script = lock(&stage.script);
                     script.meetings.pop_front().unwrap_or_else(|| script.always_meeting.clone())

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,6 +33,7 @@ pub(super) struct Stage {
     pub(super) script: Mutex<Script>,
     pub(super) records: Mutex<Records>,
     pub(super) body_bytes: AtomicU64,
+    pub(super) knocks: AtomicUsize,
     /// Bytes per second and connection; 0: no limit.
     pub(super) rate: AtomicU64,
 }
