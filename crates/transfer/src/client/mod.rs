@@ -25,7 +25,7 @@ mod wire;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -115,6 +115,10 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 pub struct HttpClient(Arc<Inner>);
 
+/// A client that doesn't keep itself alive.
+#[derive(Debug)]
+struct WeakClient(Weak<Inner>);
+
 #[derive(Debug)]
 struct Inner {
     options: HttpOptions,
@@ -140,6 +144,10 @@ impl HttpClient {
     pub fn forget_connections(&self) {
         self.0.epoch.fetch_add(1, Ordering::AcqRel);
         self.0.pool.forget();
+    }
+
+    fn downgrade(&self) -> WeakClient {
+        WeakClient(Arc::downgrade(&self.0))
     }
 
     fn options(&self) -> &HttpOptions {
@@ -183,5 +191,11 @@ impl HttpClient {
             Open::Http1(h1::Connection::new(wire, forward))
         };
         Ok(Opened { open, epoch, kept: false })
+    }
+}
+
+impl WeakClient {
+    fn upgrade(&self) -> Option<HttpClient> {
+        self.0.upgrade().map(HttpClient)
     }
 }

@@ -3,16 +3,25 @@
 //! A request first waits for its *turn*. A site whose protocol isn't known has one turn, so that a hundred requests don't
 //! open a hundred connections to learn that one would do; then it has as many as its protocol bears. When the site can't
 //! be reached, all who waited behind the one who tried are told so, rather than trying one after the other.
+//!
+//! Connections nobody used for a while are closed, so that a queue that has come to its end leaves none open.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
 
 use super::{
-    HttpClient,
+    HttpClient, WeakClient,
     connection::{Open, Opened},
     h1, http2,
     site::Site,
@@ -28,6 +37,8 @@ const QUIET_SITES: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     desks: Mutex<HashMap<Site, Arc<Desk>>>,
+    /// Whether a task closes what nobody uses.
+    swept: AtomicBool,
 }
 
 /// What is known and open of one site.
@@ -50,6 +61,7 @@ struct State {
     failure: Option<Setback>,
     idle: Vec<(u64, h1::Connection)>,
     http2: Option<(u64, http2::Connection)>,
+    used_at: Option<Instant>,
 }
 
 /// The right to have one request under way; given back when dropped.
@@ -62,6 +74,9 @@ pub(crate) struct Turn {
 impl Pool {
     /// Waits until a request to this site may start.
     pub(super) async fn turn(&self, client: &HttpClient, site: &Site) -> Result<Turn, Setback> {
+        if !self.swept.swap(true, Ordering::AcqRel) {
+            tokio::spawn(sweep(client.downgrade()));
+        }
         let desk = self.desk(client, site);
         let failures = desk.state().failures;
         let waiting = Arc::clone(&desk.turns).acquire_owned();
@@ -84,6 +99,21 @@ impl Pool {
             state.idle.clear();
             state.http2 = None;
         }
+    }
+
+    /// Closes what nobody has used for so long. `false`: nothing is open any more.
+    pub(super) fn close_unused(&self, since: Duration) -> bool {
+        let mut open = false;
+        for desk in self.desks.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let mut state = desk.state();
+            state.idle.retain(|(_, connection)| connection.unused_for() < since);
+            let in_use = Arc::strong_count(desk) > 1;
+            if !in_use && state.used_at.is_none_or(|used_at| used_at.elapsed() >= since) {
+                state.http2 = None;
+            }
+            open |= in_use || state.http2.is_some() || !state.idle.is_empty();
+        }
+        open
     }
 
     fn desk(&self, client: &HttpClient, site: &Site) -> Arc<Desk> {
@@ -115,6 +145,7 @@ impl Turn {
     /// A connection for one request; with `fresh` not a kept HTTP/1.1 connection.
     pub(super) async fn open(&self, client: &HttpClient, fresh: bool) -> Result<Opened, Setback> {
         let desk = &*self.desk;
+        desk.state().used_at = Some(Instant::now());
         if !fresh && let Some(opened) = desk.kept(client).await {
             return Ok(opened);
         }
@@ -136,6 +167,19 @@ impl Turn {
     /// The server has said by now how many streams it bears.
     pub(super) fn note_streams(&self, allowed: usize) {
         self.desk.set_turns(&mut self.desk.state(), allowed.clamp(1, http2::STREAMS));
+    }
+}
+
+/// Closes what nobody uses, until nothing is open or the client is gone.
+async fn sweep(client: WeakClient) {
+    loop {
+        sleep(h1::IDLE_LIMIT / 2).await;
+        let Some(client) = client.upgrade() else { return };
+        // Given up before looking: whoever opens a connection meanwhile starts another sweep.
+        client.pool().swept.store(false, Ordering::Release);
+        if !client.pool().close_unused(h1::IDLE_LIMIT) || client.pool().swept.swap(true, Ordering::AcqRel) {
+            return;
+        }
     }
 }
 

@@ -162,3 +162,31 @@ async fn a_turn_waits_for_a_place_and_no_longer() {
     held.pop();
     within(turn).await.unwrap();
 }
+
+#[tokio::test]
+async fn connections_that_nobody_uses_are_closed_and_those_in_use_are_not() {
+    let identity = identity();
+    let secure = Setup::new(content(SIZE)).tls(Arc::clone(&identity)).start().await.unwrap();
+    let (plain, _, _) = plain().await;
+    let client = client(Some(&identity), Http2::Auto);
+    for origin in [&plain, &secure] {
+        let (source, mut line) = (source(origin), Line::shared());
+        get(&client, &mut line, &source, 0, 10).await.unwrap();
+        assert!(client.pool().close_unused(Duration::from_secs(60)));
+        get(&client, &mut line, &source, 0, 10).await.unwrap();
+        assert_eq!(origin.connections(), 1);
+
+        let mut under_way = within(ask(&client, &mut line, &source, 0, u64::from(SIZE))).await.unwrap();
+        assert!(client.pool().close_unused(Duration::ZERO));
+        let mut body = Vec::with_capacity(SIZE as usize);
+        while body.len() < SIZE as usize {
+            assert!(within(under_way.read(&mut body, usize::MAX)).await.unwrap() > 0);
+        }
+        drop(under_way);
+        assert!(!client.pool().close_unused(Duration::ZERO));
+        get(&client, &mut line, &source, 0, 10).await.unwrap();
+        assert_eq!(origin.connections(), 2);
+        drop(line);
+        client.pool().close_unused(Duration::ZERO);
+    }
+}

@@ -33,7 +33,7 @@ const INTERIM_ANSWERS: u32 = 16;
 /// An unread rest of up to so many bytes is read away rather than paid for with a new connection.
 const LITTLE_BYTES: u64 = 64 << 10;
 /// Servers and middleboxes forget connections; asking over a forgotten one costs a round trip.
-const IDLE_LIMIT: Duration = Duration::from_secs(55);
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(55);
 
 /// A connection.
 #[derive(Debug)]
@@ -165,10 +165,15 @@ impl Connection {
         self.last_used = Instant::now();
     }
 
+    /// For how long nobody has used it.
+    pub(crate) fn unused_for(&self) -> Duration {
+        self.last_used.elapsed()
+    }
+
     /// Looks, without waiting, whether a kept connection can take a request: it is open, nothing came that nobody asked
     /// for, and what was left of the last body is there and can be read away.
     pub(crate) async fn is_ready(&mut self) -> bool {
-        if self.last_used.elapsed() > IDLE_LIMIT || !self.is_reusable() {
+        if self.unused_for() > IDLE_LIMIT || !self.is_reusable() {
             return false;
         }
         let mut rest = Vec::with_capacity(16 << 10);
