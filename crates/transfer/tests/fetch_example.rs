@@ -165,6 +165,17 @@ async fn one_file_keeps_its_ways() {
     let (code, line) = fetch(&["--manifest", &manifest, "--out", file, "--journal", journal, &url]).await;
     assert_eq!((code, &line["outcome"], &line["bytes"]), (0, &"verified".into(), &MIB.into()), "{line}");
     assert!(line["files"].is_null() && line["seconds"].is_number() && line["retries"] == 0, "its fields: {line}");
+    for (option, http2) in [("--http2", true), ("--http2=auto", false), ("--http2=off", false)] {
+        fs::remove_file(file).unwrap();
+        let (code, line) = fetch(&[option, "--manifest", &manifest, "--out", file, "--journal", journal, &url]).await;
+        assert_eq!((code, &line["outcome"]), (0, &"verified".into()), "{option}: {line}");
+        assert_eq!(shelf.origin.seen().last().unwrap().http2, http2, "{option} without TLS");
+    }
+    fs::remove_file(file).unwrap();
+    let limited = ["--rate", "2Mi", "--connections", "1", "--manifest", &manifest, "--out", file, &url];
+    let (code, line) = fetch(&limited).await;
+    assert!(code == 0 && line["seconds"].as_f64().unwrap() > 0.2, "1 MiB at 2 MiB/s isn't there at once: {line}");
+    assert_eq!(names(folder).iter().filter(|name| name.contains("carrel-journal")).count(), 0, "no journal is left");
     shelf.origin.always(Act::status(404));
     fs::remove_file(file).unwrap();
     let (code, line) = fetch(&["--manifest", &manifest, "--out", file, "--journal", journal, &url]).await;
