@@ -33,7 +33,8 @@ pub use layer::{FileId, FileLayer, FileStat, OpenFile};
 pub(crate) use part::{FileState, Judged, Opened, Part};
 pub use system::SystemFiles;
 
-const SHORT_CALLS: usize = 4;
+/// Files are made in a folder one after the other anyway; more callers only spin on its lock.
+const SHORT_CALLS: usize = 2;
 
 /// How much memory and room fetches may take.
 #[derive(Debug, Clone)]

@@ -86,7 +86,6 @@ pub(crate) struct Known {
     listed: bool,
     complete: bool,
     waiters: Vec<oneshot::Sender<Result<(), FetchError>>>,
-    failed: bool,
     error: Option<FetchError>,
 }
 
@@ -101,7 +100,6 @@ impl Known {
             listed: false,
             complete: false,
             waiters: Vec::new(),
-            failed: false,
             error: None,
         }
     }
@@ -112,9 +110,17 @@ impl Known {
             || self.since.is_some_and(|since| now >= since + EVERY)
     }
 
-    /// Why it can't be made durable; whoever asks first gets the details.
-    fn failure(&mut self) -> FetchError {
-        self.error.take().unwrap_or_else(|| FetchError::Io(io::Error::other("the file could not be made durable")))
+    /// Why it can't be made durable, for whoever asks.
+    fn failure(&self) -> FetchError {
+        match &self.error {
+            Some(FetchError::Journal(error)) => FetchError::Journal(error.again()),
+            Some(FetchError::Io(error)) => FetchError::Io(same(error)),
+            _ => FetchError::Io(io::Error::other("the file could not be made durable")),
+        }
+    }
+
+    const fn has_failed(&self) -> bool {
+        self.error.is_some()
     }
 }
 
@@ -135,7 +141,7 @@ impl Record {
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        lock(&self.state).failed
+        lock(&self.state).has_failed()
     }
 
     /// Waits until everything told so far is durable and recorded, and the name of a `complete` file too.
@@ -143,7 +149,7 @@ impl Record {
         let (done, waiting) = oneshot::channel();
         {
             let mut known = lock(&self.state);
-            if known.failed {
+            if known.has_failed() {
                 return Err(known.failure());
             }
             known.complete |= complete;
@@ -156,7 +162,7 @@ impl Record {
 
     fn tell(self: &Arc<Self>, known: &mut Known) {
         // One piece is rehashed faster than it is recorded: nothing to do before it is complete.
-        if known.failed || known.verified.pieces() <= 1 {
+        if known.has_failed() || known.verified.pieces() <= 1 {
             return;
         }
         known.since.get_or_insert_with(Instant::now);
@@ -208,7 +214,7 @@ impl Volume {
             }
             turn.records.retain(|record| {
                 let mut known = lock(&record.state);
-                known.listed = !known.failed && (known.since.is_some() || !known.waiters.is_empty());
+                known.listed = !known.has_failed() && (known.since.is_some() || !known.waiters.is_empty());
                 known.listed
             });
         }
@@ -284,12 +290,16 @@ impl Snapshot {
     fn sync(&self) -> io::Result<()> {
         if self.data {
             self.record.file.sync_data()?;
-            if self.pieces > 1 {
-                // A film of a gigabyte would push everything else out of memory, and new memory costs more than used.
-                self.record.file.release();
-            }
+            self.release();
         }
         Ok(())
+    }
+
+    /// A film of a gigabyte would push everything else out of memory, and new memory costs more than used.
+    fn release(&self) {
+        if self.pieces > 1 {
+            self.record.file.release();
+        }
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {
@@ -302,12 +312,11 @@ impl Snapshot {
         known.named |= self.name && outcome.is_ok();
         if let Err(error) = outcome {
             tracing::warn!(blob = %self.record.blob, %error, "what was written could not be made durable");
-            known.failed = true;
             known.error = Some(error);
         }
-        let late = if known.failed { std::mem::take(&mut known.waiters) } else { Vec::new() };
+        let late = if known.has_failed() { std::mem::take(&mut known.waiters) } else { Vec::new() };
         for waiter in self.waiters.into_iter().chain(late) {
-            let answer = if known.failed { Err(known.failure()) } else { Ok(()) };
+            let answer = if known.has_failed() { Err(known.failure()) } else { Ok(()) };
             // A fetch that was dropped doesn't listen.
             waiter.send(answer).ok();
         }
@@ -321,6 +330,7 @@ fn sync(layer: &dyn FileLayer, due: &[Snapshot]) -> Vec<io::Result<()>> {
         let first = files.min_by_key(|snapshot| snapshot.record.opened);
         // An error may be anybody's: each by itself then tells whose.
         if first.is_some_and(|first| first.record.file.sync_volume().unwrap_or(false)) {
+            due.iter().for_each(Snapshot::release);
             return due.iter().map(|_| Ok(())).collect();
         }
     }

@@ -234,9 +234,14 @@ async fn nothing_is_recorded_after_a_failed_sync() {
     let desk = Desk::new();
     let sheet = desk.open("video", 3 * MIB, 1).await;
     desk.put(&sheet, 0).await;
-    desk.spy.fail(|seen| matches!(seen, Seen::Sync(_)).then_some(io::ErrorKind::Other));
+    desk.spy.fail(|seen| matches!(seen, Seen::Sync(_)).then_some(io::ErrorKind::NotConnected));
     assert!(matches!(sheet.part.finish(false).await, Err(FetchError::Io(_))));
     assert!(sheet.part.has_failed());
+    let again = sheet.part.finish(false).await;
+    assert!(
+        matches!(&again, Err(FetchError::Io(error)) if error.kind() == io::ErrorKind::NotConnected),
+        "told again: {again:?}"
+    );
     desk.spy.heal();
     desk.put(&sheet, 1).await;
     assert!(sheet.part.finish(true).await.is_err(), "a later success proves nothing about the bytes before");
