@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 /// A connection may have a file open as well, and 1024 of both is what systems commonly allow.
 const LIMITS: Limits = Limits { head_within: Duration::from_secs(30), connections: 400 };
+/// How many batches are judged at once. The database is no faster for more, and each takes memory.
+const PUSHES_AT_ONCE: usize = 8;
 /// How often what is past its time is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -99,6 +102,7 @@ impl Service {
             passwords: Passwords::default(),
             attempts: Attempts::default(),
             quota_bytes: self.config.quota_bytes,
+            pushes: Semaphore::new(PUSHES_AT_ONCE),
         };
         Ok(routes::router(Arc::new(app)))
     }

@@ -59,7 +59,7 @@ impl Failure {
         Self { retry_after_ms: Some(NO_ROOM_RETRY_MS), ..failure }
     }
 
-    fn internal(error: &dyn std::fmt::Display) -> Self {
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a request failed");
         Self::of(ErrorCode::Internal, "details are in the service's log")
     }

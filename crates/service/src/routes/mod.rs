@@ -21,6 +21,7 @@ use axum::{
     routing::get,
 };
 use carrel_model::{ErrorCode, op::MAX_BATCH_BYTES};
+use tokio::sync::Semaphore;
 use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, decompression::RequestDecompressionLayer,
     timeout::TimeoutLayer, trace::TraceLayer,
@@ -56,6 +57,8 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) attempts: Attempts,
     pub(crate) quota_bytes: Option<u64>,
+    /// Turns of pushes: what a batch becomes while it is judged takes several times its own room.
+    pub(crate) pushes: Semaphore,
 }
 
 #[derive(OpenApi)]

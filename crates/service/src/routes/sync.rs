@@ -35,8 +35,13 @@ pub(super) async fn push(
     SignedInAs(caller): SignedInAs,
     Body(body): Body,
 ) -> Result<Answer<PushResponse>, Failure> {
+    // Taken after the body has come: whoever sends slowly keeps nobody else waiting.
+    let _turn = app.pushes.acquire().await;
     let now = (app.clock)();
-    let (device, ops) = read_batch(&body, now).map_err(|error| match error {
+    // Half a megabyte of JSON is milliseconds of work.
+    let read = tokio::task::spawn_blocking(move || read_batch(&body, now)).await;
+    let read = read.map_err(|error| Failure::internal(&error))?;
+    let (device, ops) = read.map_err(|error| match error {
         BatchError::Malformed(_) => Failure::of(ErrorCode::InvalidRequest, error.to_string()),
         BatchError::TooMany(_) => {
             Failure::with_status(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::InvalidRequest, error.to_string())

@@ -10,6 +10,7 @@ mod accounts;
 mod commands;
 mod content;
 mod downloads;
+mod full_disk;
 mod hostile;
 mod openapi;
 mod postgres;

@@ -177,6 +177,16 @@ async fn work_on_a_unit_withdrawn_meanwhile_is_not_lost(on: On) {
     assert_eq!(outcomes(&site.push(&amina, &[completed(1, page, site.now())]).await), ["applied"]);
 }
 
+async fn work_on_a_lesson_removed_from_its_unit_is_not_lost(on: On) {
+    let (site, amina, page, quiz) = enrolled(on).await;
+    let course = site.course("rivers");
+    course.remove("01-land/01-carry.md");
+    site.publish(&course).await;
+    let now = site.now();
+    let ops = [position(1, page, now, 40), completed(2, page, now), position(3, quiz, now, 1)];
+    assert_eq!(outcomes(&site.push(&amina, &ops).await), ["applied"; 3]);
+}
+
 async fn nobody_reaches_the_rows_of_another_learner(on: On) {
     let (site, amina, page, quiz) = enrolled(on).await;
     let badr = site.learner(2, "badr").await;
@@ -317,6 +327,7 @@ crate::on_both_stores! {
     times_of_a_wrong_clock_are_corrected_and_both_are_kept,
     work_done_while_enrolled_counts_after_the_enrolment_has_ended,
     work_on_a_unit_withdrawn_meanwhile_is_not_lost,
+    work_on_a_lesson_removed_from_its_unit_is_not_lost,
     nobody_reaches_the_rows_of_another_learner,
     pages_of_the_pull_add_up_and_only_changes_follow,
     a_reader_among_many_writers_misses_nothing,
