@@ -2,6 +2,7 @@
 //!
 //! The full ones are real: a small tmpfs in a mount namespace of its own, in which this program is started once more.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected has failed")]
 
 mod rig;
 

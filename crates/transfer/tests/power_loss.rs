@@ -3,6 +3,12 @@
 //! A run is recorded on a medium in memory – a big blob that is interrupted and goes on, several small ones at once – and
 //! then cut after every single operation, with several random losses each. What is left must not contradict what had been
 //! recorded or reported by then, and a new fetch on it must come to the right bytes without asking for what was recorded.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected has failed"
+)]
 
 mod rig;
 
