@@ -15,6 +15,7 @@ mod hostile;
 mod openapi;
 mod postgres;
 mod publishing;
+mod races;
 mod restore;
 mod samples;
 mod serving;

@@ -56,14 +56,20 @@ pub(crate) async fn fresh_database(copy_of: Option<&str>) -> String {
     server.address(&name)
 }
 
+/// Removes a database that nobody is connected to.
+pub(crate) async fn remove(address: &str) {
+    let (server, name) = address.rsplit_once('/').unwrap();
+    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+    connection.execute(format!("DROP DATABASE {name} WITH (FORCE)").as_str()).await.unwrap();
+}
+
 /// Puts another database into the place of one that nobody is connected to.
 pub(crate) async fn replace(address: &str, by: &str) {
-    let server = &address[..address.rfind('/').unwrap()];
-    let name = |address: &str| address.rsplit('/').next().unwrap().to_owned();
+    remove(address).await;
+    let (server, name) = address.rsplit_once('/').unwrap();
+    let template = by.rsplit('/').next().unwrap();
     let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-    connection.execute(format!("DROP DATABASE {}", name(address)).as_str()).await.unwrap();
-    let sql = format!("CREATE DATABASE {} TEMPLATE {}", name(address), name(by));
-    connection.execute(sql.as_str()).await.unwrap();
+    connection.execute(format!("CREATE DATABASE {name} TEMPLATE {template}").as_str()).await.unwrap();
 }
 
 impl Server {

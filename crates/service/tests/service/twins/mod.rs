@@ -11,7 +11,10 @@ mod history;
 use carrel_model::TimeMs;
 use carrel_service::store::{Store, postgres, sqlite};
 
-use crate::{postgres::fresh_database, site::START};
+use crate::{
+    postgres::{fresh_database, remove},
+    site::START,
+};
 use history::History;
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -51,6 +54,7 @@ async fn random_histories_leave_identical_dumps_in_both_stores() {
         let (in_sqlite, in_postgres) = (dump::of_sqlite(&file).await, dump::of_postgres(&address).await);
         a.close().await;
         b.close().await;
+        remove(&address).await;
         if let Some((one, other)) = in_sqlite.lines().zip(in_postgres.lines()).find(|(one, other)| one != other) {
             panic!("seed {seed}\nSQLite:     {one}\nPostgreSQL: {other}");
         }
