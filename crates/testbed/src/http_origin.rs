@@ -85,6 +85,7 @@ impl Setup {
             records: Mutex::default(),
             body_bytes: AtomicU64::new(0),
             knocks: AtomicUsize::new(0),
+            served_now: AtomicUsize::new(0),
             rate: AtomicU64::new(0),
         });
         let (open, opened) = watch::channel(true);
@@ -143,6 +144,11 @@ impl Origin {
     /// Meets all further connections like this.
     pub fn meet_always(&self, meeting: Meeting) {
         lock(&self.stage.script).always_meeting = meeting;
+    }
+
+    /// Serves so many connections at a time; whoever comes while they are served is met like this.
+    pub fn serve_at_most(&self, connections: usize, beyond: Meeting) {
+        lock(&self.stage.script).crowd = Some((connections, beyond));
     }
 
     /// Forgets what is left of all scripts, and every limit; serves well again.
@@ -245,7 +251,11 @@ async fn listen(listener: TcpListener, stage: Arc<Stage>, mut open: watch::Recei
                 stage.knocks.fetch_add(1, Ordering::Relaxed);
                 let meeting = {
                     let mut script = lock(&stage.script);
-                    script.meetings.pop_front().unwrap_or_else(|| script.always_meeting.clone())
+                    let served = stage.served_now.load(Ordering::Relaxed);
+                    match &script.crowd {
+                        Some((most, beyond)) if served >= *most => beyond.clone(),
+                        _ => script.meetings.pop_front().unwrap_or_else(|| script.always_meeting.clone()),
+                    }
                 };
                 let stage = Arc::clone(&stage);
                 connections.spawn(async move {

@@ -91,7 +91,7 @@ async fn one_connection_does_it_when_the_others_are_turned_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the span of a lane that hears nothing is given to another only after the stall limit of 30 s"]
+#[ignore = "a lane that gave half its work to a mute one closes its own connection, and its next one may be mute as well"]
 async fn one_connection_does_it_when_the_others_are_never_answered() {
     one_connection_does_it([Some(Meeting::Mute)]).await;
 }
@@ -107,9 +107,8 @@ async fn one_connection_does_it(ways: impl IntoIterator<Item = Option<Meeting>>)
         let fetcher = Fetcher::new(HttpClient::new(&HttpOptions::default()).unwrap(), FetcherConfig::default());
         let sources = Arc::new(FixedSources(vec![origin.url("/blob").parse().unwrap()]));
         let request = FetchRequest::new(manifest_of(&content), &path);
-        origin.meet([Meeting::Welcome]);
         if let Some(meeting) = turned_away.clone() {
-            origin.meet_always(meeting);
+            origin.serve_at_most(1, meeting);
         }
         let control = Control::new();
         let mut progress = control.progress();
@@ -127,6 +126,6 @@ async fn one_connection_does_it(ways: impl IntoIterator<Item = Option<Meeting>>)
         };
         assert!(fs::read(&path).unwrap() == content, "{turned_away:?}");
         assert_eq!(fetched.bytes_fetched, 24 * MIB, "{turned_away:?}: nothing is fetched twice");
-        assert_eq!(origin.connections(), 1);
+        assert!(origin.knocks() > 1 || turned_away.is_none(), "{turned_away:?}: it never tried another");
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Stage {
     pub(super) records: Mutex<Records>,
     pub(super) body_bytes: AtomicU64,
     pub(super) knocks: AtomicUsize,
+    /// Connections being served.
+    pub(super) served_now: AtomicUsize,
     /// Bytes per second and connection; 0: no limit.
     pub(super) rate: AtomicU64,
 }
@@ -44,6 +46,8 @@ pub(super) struct Script {
     pub(super) always: Act,
     pub(super) meetings: VecDeque<Meeting>,
     pub(super) always_meeting: Meeting,
+    /// How those are met that come while so many are served.
+    pub(super) crowd: Option<(usize, Meeting)>,
 }
 
 impl Default for Script {
@@ -54,6 +58,7 @@ impl Default for Script {
             always: Act::Serve,
             meetings: VecDeque::new(),
             always_meeting: Meeting::Welcome,
+            crowd: None,
         }
     }
 }
@@ -71,6 +76,12 @@ pub(super) struct Connection {
     paid: Mutex<Instant>,
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stage.served_now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Connection {
     pub(super) fn new(stage: &Arc<Stage>, acts: Vec<Act>) -> Self {
         let number = {
@@ -78,6 +89,7 @@ impl Connection {
             records.connections += 1;
             records.connections - 1
         };
+        stage.served_now.fetch_add(1, Ordering::Relaxed);
         Self { stage: Arc::clone(stage), number, acts: Mutex::new(acts.into()), paid: Mutex::new(Instant::now()) }
     }
 
