@@ -34,8 +34,8 @@ WHERE n.download_id = downloads.id AND n.generation = downloads.generation;
 -- The queue in its order. Unique, so that SQLite knows that nothing is left to sort when items are joined to it.
 CREATE UNIQUE INDEX downloads_runnable ON downloads (priority DESC, position, id)
     WHERE deleted_at IS NULL AND state IN ('pending', 'downloading', 'verifying');
--- What the queue will still take of the disk, without reading its rows.
-CREATE INDEX downloads_reserved ON downloads (bytes_total, bytes_done)
+-- What the queue will still take of the disk, without reading its rows: so the columns of the condition are in it, too.
+CREATE INDEX downloads_reserved ON downloads (bytes_total, bytes_done, state, deleted_at)
     WHERE deleted_at IS NULL AND state IN ('pending', 'downloading', 'verifying');
 -- Everything is here, and nobody has said so yet.
 CREATE INDEX downloads_whole ON downloads (id)

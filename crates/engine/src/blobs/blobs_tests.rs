@@ -6,15 +6,15 @@ use carrel_transfer::{Checkpoint, Journal as _, PieceSet};
 use super::*;
 use crate::downloads::fixture::{MIB, School, bytes, files, id, manifest_of, roomy};
 
-struct Store {
-    folder: tempfile::TempDir,
-    blobs: Blobs,
-    library: Library,
-    school: Arc<School>,
+pub(super) struct Store {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) blobs: Blobs,
+    pub(super) library: Library,
+    pub(super) school: Arc<School>,
 }
 
 impl Store {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let (folder, school) = (tempfile::tempdir().unwrap(), School::new());
         let (library, _) = Library::open(folder.path(), school.clock.as_ref()).await.unwrap();
         let blobs = Blobs::open(library.clone(), folder.path(), roomy(), school.clock.clone()).await.unwrap();
@@ -32,7 +32,7 @@ impl Store {
     }
 
     /// A blob that is known, referred to, and has its part file on disk.
-    async fn begun(&self, content: &[u8]) -> BlobHash {
+    pub(super) async fn begun(&self, content: &[u8]) -> BlobHash {
         let manifest = manifest_of(content);
         let lock = self.blobs.lock().await;
         let mut tx = self.library.write().await.unwrap();
@@ -50,7 +50,7 @@ impl Store {
         manifest.hash()
     }
 
-    async fn here(&self, content: &[u8]) -> BlobHash {
+    pub(super) async fn here(&self, content: &[u8]) -> BlobHash {
         let hash = self.begun(content).await;
         assert!(self.blobs.adopt(hash).await.unwrap());
         hash
@@ -62,7 +62,7 @@ impl Store {
         tx.commit().await.unwrap();
     }
 
-    fn path(&self, hash: BlobHash) -> PathBuf {
+    pub(super) fn path(&self, hash: BlobHash) -> PathBuf {
         self.folder.path().join("blobs").join(&hash.to_string()[..2]).join(hash.to_string())
     }
 }

@@ -410,5 +410,9 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
+mod adopt_tests;
+#[cfg(test)]
+mod moving_tests;
+#[cfg(test)]
 #[path = "blobs_tests.rs"]
 mod tests;

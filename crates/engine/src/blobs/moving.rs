@@ -333,7 +333,7 @@ impl Blobs {
             for hash in parts.into_keys() {
                 let _writing = self.writing(hash).await;
                 let (from, to, layer) = (old.part(hash), self.folders().home, self.folders().layer);
-                blocking(&old.part(hash), move || carry_part(&from, &to.part(hash), &*layer)).await?;
+                blocking(&old.part(hash), move || carry_part(&from, &to, hash, &*layer)).await?;
             }
             let known: BTreeSet<BlobHash> = rows::all(&self.inner.library).await?.into_keys().collect();
             // Most are there already, and only leave the old place; a few were adopted in it since.
@@ -385,16 +385,15 @@ fn carry_blob(
         return Ok(Carried::CalledOff);
     }
     to.make_folder_of(hash, layer)?;
-    let target = to.blob(hash);
-    // Left over of a move that ended half-way, and of another length.
-    if file_facts(&target).is_some() {
-        fs::remove_file(&target)?;
-    }
-    if fs::hard_link(source, &target).is_ok() {
+    // Whatever is there is replaced by something whole, never taken away first: it may be in use already.
+    let (target, beside) = (to.blob(hash), beside(to, hash));
+    if fs::hard_link(source, &beside).is_ok() {
+        layer.rename(&beside, &target)?;
+        // Where both are the same file already, renaming does nothing.
+        fs::remove_file(&beside).ok();
         step(facts.bytes);
         return Ok(Carried::There);
     }
-    let beside = to.partial().join(format!("{hash}.moving"));
     match copy(source, &beside, step) {
         Ok(true) => {}
         Ok(false) => return Ok(Carried::CalledOff),
@@ -411,6 +410,22 @@ fn carry_blob(
     }
     layer.rename(&beside, &target)?;
     Ok(Carried::There)
+}
+
+/// A name for a copy in the making, used once: one that an engine just closed still writes must not be written by the next.
+fn beside(to: &Root, hash: BlobHash) -> PathBuf {
+    static COPIES: AtomicU64 = AtomicU64::new(0);
+    to.partial().join(format!("{hash}.{}.moving", COPIES.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Takes copies away that were never finished.
+fn remove_unfinished(root: &Root) -> io::Result<()> {
+    for entry in fs::read_dir(root.partial())?.flatten() {
+        if entry.path().extension().is_some_and(|kind| kind == "moving") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file and makes the copy durable, with the time of the original. False: called off.
@@ -437,18 +452,17 @@ fn copy(source: &Path, target: &Path, step: &mut dyn FnMut(u64) -> bool) -> io::
 }
 
 /// Brings a part file into the new home, where it isn't there already, and takes it from the old one.
-fn carry_part(source: &Path, target: &Path, layer: &dyn FileLayer) -> io::Result<()> {
+fn carry_part(source: &Path, to: &Root, hash: BlobHash, layer: &dyn FileLayer) -> io::Result<()> {
     if file_facts(source).is_none() {
         return Ok(());
     }
-    if file_facts(target).is_none() && fs::hard_link(source, target).is_err() {
-        let beside = target.with_extension("moving");
+    let target = to.part(hash);
+    if file_facts(&target).is_none() && fs::hard_link(source, &target).is_err() {
+        let beside = beside(to, hash);
         copy(source, &beside, &mut |_| true)?;
-        layer.rename(&beside, target)?;
+        layer.rename(&beside, &target)?;
     }
-    if let Some(folder) = target.parent() {
-        layer.sync_folder(folder)?;
-    }
+    layer.sync_folder(&to.partial())?;
     fs::remove_file(source)
 }
 
@@ -495,6 +509,7 @@ fn settle_in(from: &Root, to: &Root, layer: &dyn FileLayer) -> io::Result<Vec<(B
         layer.sync_folder(&folder)?;
     }
     layer.sync_folder(&to.blobs())?;
+    remove_unfinished(to)?;
     Ok(times)
 }
 
@@ -502,10 +517,5 @@ fn remove_all(root: &Root) -> io::Result<()> {
     for hash in root.whole()?.into_keys() {
         fs::remove_file(root.blob(hash))?;
     }
-    for entry in fs::read_dir(root.partial())?.flatten() {
-        if entry.path().extension().is_some_and(|kind| kind == "moving") {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+    remove_unfinished(root)
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason};
 use futures_util::TryStreamExt as _;
-use sqlx::{Row as _, SqlitePool};
+use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
 
 use crate::{
     EngineError,
@@ -74,18 +74,43 @@ pub(super) async fn next(readers: &SqlitePool, wish: &Wish<'_>) -> Result<Vec<Ne
         .bind(i64::try_from(wish.limit).unwrap_or(i64::MAX))
         .fetch_all(readers)
         .await?;
-    let read = |row| {
-        Ok(Next {
-            download: parsed(row, "id")?,
-            profile: parsed(row, "profile_id")?,
-            priority: row.try_get("priority")?,
-            position: row.try_get("position")?,
-            hash: read_hash(row)?,
-            size: unsigned(row, "size")?,
-            verified_bytes: unsigned(row, "verified_bytes")?,
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(read_next).collect()
+}
+
+/// A blob that is missing and that a download of somebody signed in needs; none where nobody does.
+const OF_BLOB: &str = "
+    SELECT d.id, d.profile_id, d.priority, d.position, i.hash, b.size, b.verified_bytes
+    FROM download_items i INDEXED BY download_items_by_hash
+    CROSS JOIN downloads d ON d.id = i.download_id AND d.generation = i.generation
+    CROSS JOIN blobs b ON b.hash = i.hash
+    WHERE i.hash = ?1 AND i.missing = 1 AND d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying')
+      AND (d.retry_at IS NULL OR d.retry_at <= ?2) AND d.profile_id IN (SELECT value FROM json_each(?3))
+    ORDER BY d.priority DESC, d.position LIMIT 1";
+
+pub(super) async fn of_blob(
+    readers: &SqlitePool,
+    hash: BlobHash,
+    wish: &Wish<'_>,
+) -> Result<Option<Next>, EngineError> {
+    let row = sqlx::query(OF_BLOB)
+        .bind(hash.to_string())
+        .bind(wish.now.as_ms())
+        .bind(serde_json::to_string(wish.signed_in)?)
+        .fetch_optional(readers)
+        .await?;
+    row.as_ref().map(read_next).transpose()
+}
+
+fn read_next(row: &SqliteRow) -> Result<Next, EngineError> {
+    Ok(Next {
+        download: parsed(row, "id")?,
+        profile: parsed(row, "profile_id")?,
+        priority: row.try_get("priority")?,
+        position: row.try_get("position")?,
+        hash: read_hash(row)?,
+        size: unsigned(row, "size")?,
+        verified_bytes: unsigned(row, "verified_bytes")?,
+    })
 }
 
 /// The learners who have something in the queue.
@@ -304,3 +329,7 @@ pub(super) async fn needed_bytes(
     .await?;
     Ok(needed.cast_unsigned())
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

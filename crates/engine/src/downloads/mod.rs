@@ -160,6 +160,12 @@ impl Downloads {
         self.queue.fall_back(damaged).await
     }
 
+    /// Somebody plays an asset that isn't here, which is one of these blobs: if a download brings one of them, it comes
+    /// before everything else.
+    pub(crate) fn plays(&self, blobs: impl IntoIterator<Item = BlobHash>) {
+        self.queue.plays(blobs.into_iter().collect());
+    }
+
     /// Something outside changed that waits may depend on: a sign-in, settings, freed space.
     pub(crate) fn wake(&self) {
         self.queue.wake.notify_one();

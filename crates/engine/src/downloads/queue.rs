@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use carrel_model::{BlobHash, DownloadId, ErrorCode, ProfileId, download::DownloadAction};
-use carrel_transfer::Fetcher;
+use carrel_transfer::{Fetcher, Urgency};
 use tokio::sync::Notify;
 
 use super::{
@@ -46,6 +46,8 @@ pub(super) struct Queue {
     pub(super) fetcher: Fetcher,
     pub(super) live: Live,
     pub(super) addresses: Addresses,
+    /// What is being played and isn't here: it comes before everything else.
+    pub(super) playing: Mutex<BTreeSet<BlobHash>>,
     /// The queue is to be looked at.
     pub(super) wake: Notify,
 }
@@ -55,7 +57,7 @@ impl Queue {
         let DownloadsParts { library, blobs, rooms, events, clock, fetcher } = parts;
         let addresses = Addresses::new(library.clone(), Arc::clone(&rooms), Arc::clone(&clock));
         let (live, wake) = (Live::default(), Notify::new());
-        Self { library, blobs, rooms, events, clock, fetcher, live, addresses, wake }
+        Self { library, blobs, rooms, events, clock, fetcher, live, addresses, playing: Mutex::default(), wake }
     }
 
     /// After a start: what was running waits for its turn again, what the scan found damaged is fetched again, and what was
@@ -274,6 +276,28 @@ impl Queue {
         self.publish(&ids).await?;
         self.events.send(EngineEvent::Storage);
         Ok(())
+    }
+
+    /// Somebody plays what isn't here. If a download brings it, it comes first.
+    pub(super) fn plays(&self, blobs: BTreeSet<BlobHash>) {
+        let mut playing = self.playing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *playing == blobs {
+            return;
+        }
+        for (hash, running) in self.live.all().iter() {
+            if blobs.contains(hash) {
+                running.control.set_urgency(Urgency::Playing);
+            } else if playing.contains(hash) {
+                running.control.set_urgency(Urgency::Asked);
+            }
+        }
+        *playing = blobs;
+        self.wake.notify_one();
+    }
+
+    /// What is being played and isn't here: the blobs it may be.
+    pub(super) fn playing(&self) -> BTreeSet<BlobHash> {
+        self.playing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends transfers nobody needs any more and removes blobs nobody refers to; says how many bytes that freed.

@@ -148,16 +148,19 @@ pub(crate) async fn of_ids(
     rows.iter().map(DownloadRow::read).collect()
 }
 
-/// Whose these downloads are.
-pub(crate) async fn profiles_of(
+/// Whose these downloads are, and whether an older version or quality of them can be opened meanwhile.
+pub(crate) async fn owners(
     readers: &SqlitePool,
     ids: impl Iterator<Item = DownloadId>,
-) -> Result<BTreeMap<DownloadId, ProfileId>, EngineError> {
-    let rows = sqlx::query("SELECT id, profile_id FROM downloads WHERE id IN (SELECT value FROM json_each(?))")
-        .bind(serde_json::to_string(&ids.collect::<Vec<_>>())?)
-        .fetch_all(readers)
-        .await?;
-    rows.iter().map(|row| Ok((parsed(row, "id")?, parsed(row, "profile_id")?))).collect()
+) -> Result<BTreeMap<DownloadId, (ProfileId, bool)>, EngineError> {
+    let rows = sqlx::query(
+        "SELECT id, profile_id, usable_generation > 0 AS usable FROM downloads
+         WHERE id IN (SELECT value FROM json_each(?))",
+    )
+    .bind(serde_json::to_string(&ids.collect::<Vec<_>>())?)
+    .fetch_all(readers)
+    .await?;
+    rows.iter().map(|row| Ok((parsed(row, "id")?, (parsed(row, "profile_id")?, row.try_get("usable")?)))).collect()
 }
 
 /// One download of a learner that was not deleted.

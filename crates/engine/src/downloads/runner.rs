@@ -11,7 +11,7 @@ use std::{
 };
 
 use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason, pieces::Manifest};
-use carrel_transfer::{Control, FetchRequest, Journal, Sources};
+use carrel_transfer::{Control, FetchRequest, Journal, Sources, Urgency};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     line::{self, Next, Room, Surroundings, Wish},
     live::Running,
     queue::Queue,
-    scheduler::{self, Conditions, DEFAULT_CONCURRENCY, Fetching, GROUP, LARGE_BYTES, Plan, Queued, Wanted},
+    scheduler::{self, Conditions, DEFAULT_CONCURRENCY, Fetching, GROUP, Plan, Queued, Wanted},
     told::Told,
 };
 use crate::{EngineError, sync::view::NetworkState};
@@ -31,8 +31,6 @@ const AFTER_FAULT: Duration = Duration::from_secs(5);
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 /// A drive may come back, and room may be made, without anybody telling.
 const LOOK_AT_THE_DISK_EVERY: Duration = Duration::from_secs(10);
-/// A file that is altered again and again while it is fetched is given up after so many rounds.
-const LOOKS_AT_THE_DISK: u32 = 4;
 
 /// Runs until it is dropped; transfers end with it.
 pub(super) async fn run(queue: Arc<Queue>) {
@@ -200,7 +198,13 @@ impl Runner {
             limit: places * GROUP,
         };
         let readers = self.queue.library.readers();
-        let next = line::next(readers, &wish).await?;
+        let mut next = line::next(readers, &wish).await?;
+        // What somebody plays comes before all that was asked for.
+        for hash in self.queue.playing().into_iter().filter(|hash| !conditions.running.contains_key(hash)) {
+            if let Some(played) = line::of_blob(readers, hash, &wish).await? {
+                next.insert(0, Next { priority: u8::MAX, ..played });
+            }
+        }
         let plan = scheduler::plan(&queued(&next, begun), conditions);
         let in_use = conditions.running.values().map(|running| running.remaining_bytes).sum();
         let room = conditions.room_bytes.saturating_sub(in_use);
@@ -234,10 +238,12 @@ impl Runner {
         let hashes: Vec<BlobHash> = start.iter().map(|(_, hash)| *hash).collect();
         let mut manifests = queue.blobs.manifests(&hashes).await?;
         let mut served = line::served(queue.library.readers(), &hashes).await?;
-        let owners = super::rows::profiles_of(queue.library.readers(), start.iter().map(|(id, _)| *id)).await?;
+        let owners = super::rows::owners(queue.library.readers(), start.iter().map(|(id, _)| *id)).await?;
         for (download, hash) in start {
             // Gone since the plan was made: there is nothing to fetch for anybody.
-            let (Some(manifest), Some(profile)) = (manifests.remove(hash), owners.get(download)) else { continue };
+            let (Some(manifest), Some((profile, usable))) = (manifests.remove(hash), owners.get(download)) else {
+                continue;
+            };
             let Some(serves) = served.remove(hash) else { continue };
             let control = Control::new();
             let running = Running {
@@ -249,14 +255,18 @@ impl Runner {
                 serves,
             };
             queue.live.all().insert(*hash, running);
-            let job = Job {
-                queue: Arc::clone(queue),
-                manifest: Arc::new(manifest),
-                desk: queue.addresses.of(*profile),
-                control,
+            let urgency = if queue.playing().contains(hash) {
+                Urgency::Playing
+            } else if *usable {
+                // Nobody waits for a newer version as long as the older one opens.
+                Urgency::Refresh
+            } else {
+                Urgency::Asked
             };
+            let (queue, desk) = (Arc::clone(queue), queue.addresses.of(*profile));
+            let job = Job { queue, manifest: Arc::new(manifest), desk, urgency, control };
             let task = self.jobs.spawn(job.run());
-            if let Some(running) = queue.live.all().get_mut(hash) {
+            if let Some(running) = self.queue.live.all().get_mut(hash) {
                 running.task = Some(task.id());
             }
         }
@@ -269,6 +279,7 @@ struct Job {
     queue: Arc<Queue>,
     manifest: Arc<Manifest>,
     desk: Desk,
+    urgency: Urgency,
     control: Control,
 }
 
@@ -287,20 +298,13 @@ impl Job {
         if queue.blobs.take_in(hash).await.map_err(JobError::Store)? {
             return Ok(Brought::WasHere);
         }
-        let request = FetchRequest::new(Arc::clone(&self.manifest), queue.blobs.part_path(hash));
+        let mut request = FetchRequest::new(Arc::clone(&self.manifest), queue.blobs.part_path(hash));
+        request.urgency = self.urgency;
         let journal: Arc<dyn Journal> = Arc::new(queue.blobs.journal());
         let sources: Arc<dyn Sources> = Arc::new(self.desk.broker.clone());
-        // A fetch that asks for nothing has hashed every piece on the disk. What one fetched was hashed on its way there,
-        // and another program may have altered a large file in the minutes since: so the last look is at the disk.
-        for _ in 0..LOOKS_AT_THE_DISK {
-            let (sources, journal) = (Arc::clone(&sources), Arc::clone(&journal));
-            let fetching = queue.fetcher.fetch(request.clone(), sources, journal, self.control.clone());
-            let fetched = fetching.await.map_err(JobError::Fetch)?;
-            if fetched.bytes_fetched == 0 || self.manifest.size() < LARGE_BYTES {
-                return Ok(Brought::Part);
-            }
-        }
-        Err(JobError::Store(EngineError::Refused(carrel_model::ErrorCode::Damaged)))
+        let fetching = queue.fetcher.fetch(request, sources, journal, self.control.clone());
+        fetching.await.map_err(JobError::Fetch)?;
+        Ok(Brought::Part)
     }
 }
 
@@ -347,7 +351,7 @@ async fn network_changed(queue: &Queue, network: NetworkState) {
         // A transfer would try for minutes and call it downloading; the queue names the cause and goes on by itself.
         NetworkState::Offline => queue.live.all().values().for_each(|fetch| fetch.control.pause()),
         NetworkState::Online => {
-            queue.live.all().values().for_each(|fetch| fetch.control.reconnect());
+            queue.fetcher.reconnect();
             if let Err(error) = ends::forgive(queue).await {
                 tracing::error!(%error, "waits could not be ended");
             }

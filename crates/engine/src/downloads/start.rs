@@ -1,6 +1,9 @@
 //! Asking for a unit or a lesson to be taken along.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use carrel_model::{
     BlobHash, DownloadId, ErrorCode, ProfileId,
@@ -42,22 +45,18 @@ pub(super) async fn start(
 /// As [`start`] for many wishes: the service is asked for several at once, and what it grants is written together. Wishes
 /// that are refused come back with their errors and keep no other from being queued.
 pub(super) async fn start_all(
-    queue: &Queue,
+    queue: &Arc<Queue>,
     profile: ProfileId,
     mut requests: Vec<StartDownload>,
 ) -> Result<Vec<(StartDownload, EngineError)>, EngineError> {
     let mut refused = Vec::new();
     let mut seen = BTreeSet::new();
     requests.retain(|request| seen.insert((request.unit_id, request.lesson_id)));
-    let asked = futures_util::stream::iter(requests).map(|request| async move {
-        let answer = async {
-            Ok::<_, EngineError>(match look(queue, profile, request).await? {
-                Wish::There(_) => None,
-                Wish::Paused(id) => super::commands::resume(queue, profile, id).await.map(|_| None)?,
-                Wish::New(quality, there) => Some((ask(queue, profile, request, quality).await?, there)),
-            })
-        };
-        (request, answer.await)
+    // As tasks of their own: they go on while what came before is written, and hold up nobody's connection.
+    let asked = futures_util::stream::iter(requests).map(|request| {
+        let queue = Arc::clone(queue);
+        let asking = tokio::spawn(async move { grant(&queue, profile, request).await });
+        async move { (request, asking.await.unwrap_or_else(|error| Err(EngineError::Transfer(error.to_string())))) }
     });
     // What has come by the time the disk is free is written together; nobody waits for a full batch.
     let mut ready = std::pin::pin!(asked.buffer_unordered(ASKED_AT_ONCE).ready_chunks(WRITTEN_AT_ONCE));
@@ -93,6 +92,19 @@ pub(super) async fn start_all(
     queue.settle().await?;
     queue.release().await?;
     Ok(refused)
+}
+
+/// What the service grants of a wish; nothing where it is there already.
+async fn grant(
+    queue: &Queue,
+    profile: ProfileId,
+    request: StartDownload,
+) -> Result<Option<(Grant, Option<DownloadRow>)>, EngineError> {
+    match look(queue, profile, request).await? {
+        Wish::There(_) => Ok(None),
+        Wish::Paused(id) => super::commands::resume(queue, profile, id).await.map(|_| None),
+        Wish::New(quality, there) => Ok(Some((ask(queue, profile, request, quality).await?, there))),
+    }
 }
 
 async fn look(queue: &Queue, profile: ProfileId, request: StartDownload) -> Result<Wish, EngineError> {

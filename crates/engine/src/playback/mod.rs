@@ -128,6 +128,8 @@ impl Playback {
                 Err(error) => refusal = Some(error),
             }
         }
+        // If it is on its way already, it comes first from now on.
+        self.parts.downloads.plays(owned.asset.renditions.iter().map(|rendition| rendition.hash));
         // What may not be opened from the disk the service may still grant; offline the refusal is the reason.
         match (self.unreachable(), refusal) {
             (Some(_), Some(refusal)) => return Err(refusal),
