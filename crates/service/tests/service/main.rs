@@ -9,6 +9,7 @@
 mod accounts;
 mod commands;
 mod content;
+mod databases;
 mod downloads;
 mod full_disk;
 mod hostile;

@@ -56,22 +56,6 @@ pub(crate) async fn fresh_database(copy_of: Option<&str>) -> String {
     server.address(&name)
 }
 
-/// Removes a database that nobody is connected to.
-pub(crate) async fn remove(address: &str) {
-    let (server, name) = address.rsplit_once('/').unwrap();
-    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-    connection.execute(format!("DROP DATABASE {name} WITH (FORCE)").as_str()).await.unwrap();
-}
-
-/// Puts another database into the place of one that nobody is connected to.
-pub(crate) async fn replace(address: &str, by: &str) {
-    remove(address).await;
-    let (server, name) = address.rsplit_once('/').unwrap();
-    let template = by.rsplit('/').next().unwrap();
-    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-    connection.execute(format!("CREATE DATABASE {name} TEMPLATE {template}").as_str()).await.unwrap();
-}
-
 impl Server {
     fn start() -> Self {
         let programs = programs().expect(MISSING);
@@ -117,13 +101,13 @@ impl Server {
     }
 }
 
-/// The folder of the newest server installed; Debian keeps it out of the search path.
+/// The folder of the newest server of Debian's, which keeps it out of the search path, or of whichever is in there.
 fn programs() -> Option<PathBuf> {
+    let has_all = |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("postgres").is_file();
+    let version = |folder: &PathBuf| folder.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let debian = versions.map(|version| version.path().join("bin"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let all: Vec<PathBuf> = debian.chain(std::env::split_paths(&path)).collect();
-    all.into_iter().filter(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file()).max()
+    let debian = versions.map(|version| version.path().join("bin")).filter(has_all).max_by_key(version);
+    debian.or_else(|| std::env::split_paths(&std::env::var_os("PATH")?).find(has_all))
 }
 
 /// The server refuses to run as root; then it runs as the user its package made.

@@ -4,7 +4,7 @@ use carrel_model::LessonId;
 use serde_json::Value;
 
 use crate::{
-    postgres,
+    databases, postgres,
     site::{On, SignedIn, Site, completed, lesson, position},
 };
 
@@ -30,7 +30,7 @@ impl Backup {
 
     async fn restored_to(&self, site: Site) -> Site {
         site.restarted_after(async |file, address| match (address, &self.database) {
-            (Some(address), Some(backup)) => postgres::replace(address, backup).await,
+            (Some(address), Some(backup)) => databases::replace(address, backup).await,
             _ => {
                 std::fs::copy(self.file.path().join("backup.db"), file).unwrap();
             }

@@ -210,3 +210,10 @@ fn columns(into: &Insert, rows: Vec<Vec<Value>>) -> Vec<Column> {
     }
     columns
 }
+
+#[cfg(test)]
+#[path = "../../../tests/service/postgres.rs"]
+mod server;
+
+#[cfg(test)]
+mod plans_tests;

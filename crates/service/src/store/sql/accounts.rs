@@ -9,7 +9,7 @@ use crate::store::{Account, Caller, NewTokens, StoreError, TokenHash};
 const REFRESH_GRACE_MS: i64 = MINUTE_MS;
 
 /// Whose token it is. Asked before every other request.
-pub(super) const AUTHENTICATE: &str =
+pub(in crate::store) const AUTHENTICATE: &str =
     "SELECT learner_id, device_id FROM access_tokens WHERE token_hash = $1 AND expires_at > $2";
 
 pub(super) async fn add(db: &dyn Database, account: &Account) -> Result<(), StoreError> {

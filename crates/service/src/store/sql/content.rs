@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// The courses a learner may see. An enrolment that has run out still shows them: it can be renewed.
-pub(super) const VISIBLE: &str = "SELECT c.course_id FROM courses c WHERE c.deleted_at IS NULL AND (c.open OR EXISTS (
+pub(in crate::store) const VISIBLE: &str =
+    "SELECT c.course_id FROM courses c WHERE c.deleted_at IS NULL AND (c.open OR EXISTS (
          SELECT 1 FROM enrolments e
          WHERE e.learner_id = $1 AND e.course_id = c.course_id AND e.ended_at IS NULL
      )) ORDER BY c.course_id";

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 const EPOCH_RETENTION_MS: i64 = 180 * DAY_MS;
 
 /// By its name, and the one that lasts.
-pub(super) const BY_NAME: &str = "SELECT e.no, e.name, s.value AS incarnation FROM epochs e, service_state s
+pub(in crate::store) const BY_NAME: &str = "SELECT e.no, e.name, s.value AS incarnation FROM epochs e, service_state s
      WHERE s.key = 'epoch' AND (e.name = $1 OR e.no = (SELECT MAX(no) FROM epochs))";
 
 /// The epoch a cursor was given in, and the one its successor will be given in.

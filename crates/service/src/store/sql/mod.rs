@@ -26,8 +26,22 @@ mod tombstones;
 mod units_page;
 mod value;
 
+/// The statements on hot paths, by what they are for; their plans are tested for each database.
 #[cfg(test)]
-mod plans_tests;
+pub(super) mod hot {
+    pub(in crate::store) use super::accounts::AUTHENTICATE;
+    pub(in crate::store) use super::content::VISIBLE;
+    pub(in crate::store) use super::epochs::BY_NAME as EPOCH_BY_NAME;
+    pub(in crate::store) use super::pull::{
+        ANSWERS as PAGE_OF_ANSWERS, ANSWERS_THERE, BOOKMARKS as PAGE_OF_BOOKMARKS, PROGRESS as PAGE_OF_PROGRESS,
+        SESSIONS as PAGE_OF_SESSIONS, TOMBSTONES as PAGE_OF_TOMBSTONES,
+    };
+    pub(in crate::store) use super::recall::{
+        BOOKMARKS, DOWNLOADS, LESSONS, LOGGED, PERIODS, PROGRESS, SESSIONS, UNITS,
+    };
+    pub(in crate::store) use super::scopes::COUNTERS;
+    pub(in crate::store) use super::units_page::{CHANGED, THERE};
+}
 
 use async_trait::async_trait;
 

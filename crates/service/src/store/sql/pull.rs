@@ -14,24 +14,25 @@ use crate::{
     store::StoreError,
 };
 
-pub(super) const PROGRESS: &str =
+pub(in crate::store) const PROGRESS: &str =
     "SELECT seq, lesson_id, attempt, status, percent, completed_at, position, position_at,
         position_device_id, position_op_seq
     FROM progress WHERE learner_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-pub(super) const SESSIONS: &str =
+pub(in crate::store) const SESSIONS: &str =
     "SELECT seq, session_id, lesson_id, attempt, kind, status, status_at, status_device_id,
         status_op_seq, started_at, ended_at, answered, correct, points, max_points, duration_ms
     FROM sessions WHERE learner_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-pub(super) const ANSWERS: &str =
+pub(in crate::store) const ANSWERS: &str =
     "SELECT seq, device_id, op_seq, session_id, lesson_id, question_id, response, answered_at
     FROM answers WHERE learner_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-pub(super) const BOOKMARKS: &str =
+pub(in crate::store) const BOOKMARKS: &str =
     "SELECT seq, bookmark_id, lesson_id, position, note, deleted, written_at, device_id, op_seq
     FROM bookmarks WHERE learner_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-pub(super) const TOMBSTONES: &str = "SELECT seq, entity, id, deleted_at
+pub(in crate::store) const TOMBSTONES: &str = "SELECT seq, entity, id, deleted_at
     FROM tombstones WHERE scope = 'user:' || $1 AND seq > $2 ORDER BY seq LIMIT $3";
 /// An answer never changes, so what identifies it says everything.
-pub(super) const ANSWERS_THERE: &str = "SELECT device_id, op_seq, answered_at FROM answers WHERE learner_id = $1";
+pub(in crate::store) const ANSWERS_THERE: &str =
+    "SELECT device_id, op_seq, answered_at FROM answers WHERE learner_id = $1";
 /// No page is that long, no learner has that many.
 const ALL: i64 = i64::MAX;
 

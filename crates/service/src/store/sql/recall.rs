@@ -10,24 +10,25 @@ use crate::{
     store::{Caller, StoreError},
 };
 
-pub(super) const LOGGED: Spelled = Spelled {
+pub(in crate::store) const LOGGED: Spelled = Spelled {
     sqlite: "SELECT op_seq, content_hash, outcome FROM op_log
              WHERE device_id = $1 AND op_seq IN (SELECT value FROM json_each($2))",
     postgres: "SELECT op_seq, content_hash, outcome FROM op_log WHERE device_id = $1 AND op_seq = ANY($2)",
 };
-pub(super) const LESSONS: Spelled = Spelled {
+pub(in crate::store) const LESSONS: Spelled = Spelled {
     sqlite: "SELECT l.lesson_id, l.course_id, l.max_position, c.open
              FROM lessons l JOIN courses c ON c.course_id = l.course_id
              WHERE l.lesson_id IN (SELECT value FROM json_each($1))",
     postgres: "SELECT l.lesson_id, l.course_id, l.max_position, c.open
                FROM lessons l JOIN courses c ON c.course_id = l.course_id WHERE l.lesson_id = ANY($1)",
 };
-pub(super) const PERIODS: &str = "SELECT course_id, expires_at, ended_at FROM enrolments WHERE learner_id = $1";
-pub(super) const UNITS: Spelled = Spelled {
+pub(in crate::store) const PERIODS: &str =
+    "SELECT course_id, expires_at, ended_at FROM enrolments WHERE learner_id = $1";
+pub(in crate::store) const UNITS: Spelled = Spelled {
     sqlite: "SELECT unit_id FROM units WHERE unit_id IN (SELECT value FROM json_each($1))",
     postgres: "SELECT unit_id FROM units WHERE unit_id = ANY($1)",
 };
-pub(super) const SESSIONS: Spelled = Spelled {
+pub(in crate::store) const SESSIONS: Spelled = Spelled {
     sqlite:
         "SELECT learner_id, session_id, lesson_id, attempt, kind, status, status_at, status_device_id, status_op_seq,
                     started_at, ended_at, answered, correct, points, max_points, duration_ms
@@ -36,19 +37,19 @@ pub(super) const SESSIONS: Spelled = Spelled {
                       status_op_seq, started_at, ended_at, answered, correct, points, max_points, duration_ms
                FROM sessions WHERE session_id = ANY($1)",
 };
-pub(super) const BOOKMARKS: Spelled = Spelled {
+pub(in crate::store) const BOOKMARKS: Spelled = Spelled {
     sqlite: "SELECT learner_id, bookmark_id, lesson_id, position, note, deleted, written_at, device_id, op_seq
              FROM bookmarks WHERE bookmark_id IN (SELECT value FROM json_each($1))",
     postgres: "SELECT learner_id, bookmark_id, lesson_id, position, note, deleted, written_at, device_id, op_seq
                FROM bookmarks WHERE bookmark_id = ANY($1)",
 };
-pub(super) const DOWNLOADS: Spelled = Spelled {
+pub(in crate::store) const DOWNLOADS: Spelled = Spelled {
     sqlite: "SELECT download_id, learner_id, device_id, reported_at, op_seq
              FROM downloads WHERE download_id IN (SELECT value FROM json_each($1))",
     postgres: "SELECT download_id, learner_id, device_id, reported_at, op_seq FROM downloads WHERE download_id = ANY($1)",
 };
 /// All attempts at once: nobody has many.
-pub(super) const PROGRESS: Spelled = Spelled {
+pub(in crate::store) const PROGRESS: Spelled = Spelled {
     sqlite: "SELECT lesson_id, attempt, status, percent, completed_at, position, position_at, position_device_id,
                     position_op_seq
              FROM progress WHERE learner_id = $1 AND lesson_id IN (SELECT value FROM json_each($2))

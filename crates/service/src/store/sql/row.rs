@@ -37,7 +37,7 @@ impl Row {
     }
 
     /// A text.
-    pub(super) fn text(&self, column: &'static str) -> Result<&str, StoreError> {
+    pub(in crate::store) fn text(&self, column: &'static str) -> Result<&str, StoreError> {
         Ok(read!(self, column, &str)?)
     }
 

@@ -6,7 +6,7 @@ use super::{Spelled, Transaction, Value, epochs::Epochs, values};
 use crate::{rules::Cursor, store::StoreError};
 
 /// How far scopes have come, and how far cursors of an epoch hold.
-pub(super) const COUNTERS: Spelled = Spelled {
+pub(in crate::store) const COUNTERS: Spelled = Spelled {
     sqlite: "SELECT s.scope, s.seq, s.pruned_through,
                     (SELECT MIN(m.seq) FROM epoch_marks m WHERE m.scope = s.scope AND m.epoch_no > $2) AS held
              FROM sync_scope s WHERE s.scope IN (SELECT value FROM json_each($1))",

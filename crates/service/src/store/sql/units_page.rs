@@ -23,7 +23,7 @@ use crate::{
 const TIME_OVERLAP_MS: i64 = 10 * MINUTE_MS;
 
 /// What changed in a scope, in its order.
-pub(super) const CHANGED: &str =
+pub(in crate::store) const CHANGED: &str =
     "SELECT 'course' AS entity, seq, body, CAST(NULL AS TEXT) AS id, CAST(NULL AS BIGINT) AS deleted_at FROM courses
      WHERE course_id = $2 AND deleted_at IS NULL AND seq > $3
      UNION ALL
@@ -32,7 +32,7 @@ pub(super) const CHANGED: &str =
      SELECT entity, seq, NULL, id, deleted_at FROM tombstones WHERE $4 AND scope = $1 AND seq > $3
      ORDER BY seq LIMIT $5";
 /// Everything in sight.
-pub(super) const THERE: Spelled = Spelled {
+pub(in crate::store) const THERE: Spelled = Spelled {
     sqlite: "SELECT course_id AS id, updated_at FROM courses
              WHERE course_id IN (SELECT value FROM json_each($1)) AND deleted_at IS NULL
              UNION ALL SELECT unit_id, updated_at FROM units

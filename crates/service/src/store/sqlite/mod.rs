@@ -203,6 +203,9 @@ fn as_json<T: serde::Serialize>(set: &[T]) -> Result<String, StoreError> {
 }
 
 #[cfg(test)]
+mod plans_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

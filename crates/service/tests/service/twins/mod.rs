@@ -11,10 +11,7 @@ mod history;
 use carrel_model::TimeMs;
 use carrel_service::store::{Store, postgres, sqlite};
 
-use crate::{
-    postgres::{fresh_database, remove},
-    site::START,
-};
+use crate::{databases::remove, postgres::fresh_database, site::START};
 use history::History;
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -2,8 +2,8 @@
 
 use carrel_model::TimeMs;
 
-use super::{Database as _, accounts, content, epochs, pull, recall, scopes, units_page};
-use crate::store::sqlite::SqliteDatabase;
+use super::SqliteDatabase;
+use crate::store::sql::{Database as _, hot};
 
 /// What SQLite says it will do.
 async fn plan(database: &SqliteDatabase, sql: &'static str) -> Vec<String> {
@@ -21,20 +21,20 @@ async fn hot_statements_scan_no_table() {
     let folder = tempfile::tempdir().unwrap();
     let database = database(&folder).await;
     let hot = [
-        accounts::AUTHENTICATE,
-        recall::LOGGED.sqlite,
-        recall::LESSONS.sqlite,
-        recall::PERIODS,
-        recall::UNITS.sqlite,
-        recall::PROGRESS.sqlite,
-        recall::SESSIONS.sqlite,
-        recall::BOOKMARKS.sqlite,
-        recall::DOWNLOADS.sqlite,
-        scopes::COUNTERS.sqlite,
-        epochs::BY_NAME,
-        units_page::CHANGED,
-        units_page::THERE.sqlite,
-        pull::ANSWERS_THERE,
+        hot::AUTHENTICATE,
+        hot::LOGGED.sqlite,
+        hot::LESSONS.sqlite,
+        hot::PERIODS,
+        hot::UNITS.sqlite,
+        hot::PROGRESS.sqlite,
+        hot::SESSIONS.sqlite,
+        hot::BOOKMARKS.sqlite,
+        hot::DOWNLOADS.sqlite,
+        hot::COUNTERS.sqlite,
+        hot::EPOCH_BY_NAME,
+        hot::CHANGED,
+        hot::THERE.sqlite,
+        hot::ANSWERS_THERE,
     ];
     for sql in hot {
         let plan = plan(&database, sql).await;
@@ -51,7 +51,7 @@ async fn hot_statements_scan_no_table() {
 #[tokio::test]
 async fn courses_in_sight_are_found_by_one_look_at_each_enrolment() {
     let folder = tempfile::tempdir().unwrap();
-    let plan = plan(&database(&folder).await, content::VISIBLE).await;
+    let plan = plan(&database(&folder).await, hot::VISIBLE).await;
     assert!(plan.iter().any(|step| step.contains("enrolments_current")), "{plan:#?}");
 }
 
@@ -59,7 +59,13 @@ async fn courses_in_sight_are_found_by_one_look_at_each_enrolment() {
 async fn every_set_is_read_along_an_index_in_its_order() {
     let folder = tempfile::tempdir().unwrap();
     let database = database(&folder).await;
-    for sql in [pull::PROGRESS, pull::SESSIONS, pull::ANSWERS, pull::BOOKMARKS, pull::TOMBSTONES] {
+    for sql in [
+        hot::PAGE_OF_PROGRESS,
+        hot::PAGE_OF_SESSIONS,
+        hot::PAGE_OF_ANSWERS,
+        hot::PAGE_OF_BOOKMARKS,
+        hot::PAGE_OF_TOMBSTONES,
+    ] {
         let plan = plan(&database, sql).await;
         assert_eq!(plan.len(), 1, "no sorting afterwards: {plan:?}");
         let along = |step: &String| step.starts_with("SEARCH") && step.contains("_by_seq");
