@@ -175,14 +175,13 @@ impl Record {
             known.listed = true;
             waiting.records.push(Arc::clone(self));
         }
-        if waiting.running {
-            drop(waiting);
-            if known.is_due(Instant::now()) {
-                self.volume.wake.notify_one();
-            }
-        } else {
-            waiting.running = true;
-            drop(self.runtime.spawn(Arc::clone(&self.volume).work()));
+        let running = std::mem::replace(&mut waiting.running, true);
+        drop(waiting);
+        if !running {
+            let turn = Turn { volume: Arc::clone(&self.volume), records: Vec::new(), over: false };
+            drop(self.runtime.spawn(turn.work()));
+        } else if known.is_due(Instant::now()) {
+            self.volume.wake.notify_one();
         }
     }
 }
@@ -190,34 +189,6 @@ impl Record {
 impl Volume {
     pub(crate) fn new(layer: Arc<dyn FileLayer>) -> Self {
         Self { layer, ledger: Mutex::default(), waiting: Mutex::default(), wake: Notify::new() }
-    }
-
-    async fn work(self: Arc<Self>) {
-        let mut turn = Turn { volume: self, records: Vec::new() };
-        loop {
-            {
-                let mut waiting = lock(&turn.volume.waiting);
-                turn.records.append(&mut waiting.records);
-                if turn.records.is_empty() {
-                    waiting.running = false;
-                    return;
-                }
-            }
-            let now = Instant::now();
-            let due: Vec<_> = turn.records.iter().filter_map(|record| Snapshot::take(record, now)).collect();
-            if due.is_empty() {
-                let next = turn.records.iter().filter_map(|record| lock(&record.state).since).min();
-                // Whether it is time or news: the next look tells.
-                timeout_at(next.map_or(now, |since| since + EVERY), turn.volume.wake.notified()).await.ok();
-            } else {
-                turn.volume.round(due).await;
-            }
-            turn.records.retain(|record| {
-                let mut known = lock(&record.state);
-                known.listed = !known.has_failed() && (known.since.is_some() || !known.waiters.is_empty());
-                known.listed
-            });
-        }
     }
 
     async fn round(&self, due: Vec<Snapshot>) {
@@ -243,11 +214,43 @@ impl Volume {
 struct Turn {
     volume: Arc<Volume>,
     records: Vec<Arc<Record>>,
+    over: bool,
+}
+
+impl Turn {
+    async fn work(mut self) {
+        loop {
+            {
+                let volume = Arc::clone(&self.volume);
+                let mut waiting = lock(&volume.waiting);
+                self.records.append(&mut waiting.records);
+                if self.records.is_empty() {
+                    waiting.running = false;
+                    self.over = true;
+                    return;
+                }
+            }
+            let now = Instant::now();
+            let due: Vec<_> = self.records.iter().filter_map(|record| Snapshot::take(record, now)).collect();
+            if due.is_empty() {
+                let next = self.records.iter().filter_map(|record| lock(&record.state).since).min();
+                // Whether it is time or news: the next look tells.
+                timeout_at(next.map_or(now, |since| since + EVERY), self.volume.wake.notified()).await.ok();
+            } else {
+                self.volume.round(due).await;
+            }
+            self.records.retain(|record| {
+                let mut known = lock(&record.state);
+                known.listed = !known.has_failed() && (known.since.is_some() || !known.waiters.is_empty());
+                known.listed
+            });
+        }
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.records.is_empty() {
+        if !self.over {
             let mut waiting = lock(&self.volume.waiting);
             waiting.records.append(&mut self.records);
             waiting.running = false;
@@ -263,6 +266,19 @@ struct Snapshot {
     data: bool,
     name: bool,
     waiters: Vec<oneshot::Sender<Result<(), FetchError>>>,
+    ended: bool,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !self.ended {
+            // The round was broken off: nobody knows what of it is durable.
+            let gone = io::Error::other("the sync was given up");
+            let mut known = lock(&self.record.state);
+            known.error.get_or_insert(FetchError::Io(gone));
+            known.waiters.clear();
+        }
+    }
 }
 
 impl Snapshot {
@@ -273,7 +289,7 @@ impl Snapshot {
         }
         let recorded = known.changed && known.verified.pieces() > 1;
         // Found complete by hashing alone, it may still be on its way to the disk from an earlier run.
-        let data = known.complete || known.unsynced_bytes > 0;
+        let data = known.complete || recorded || known.unsynced_bytes > 0;
         known.changed &= !recorded;
         known.unsynced_bytes = 0;
         known.since = None;
@@ -284,6 +300,7 @@ impl Snapshot {
             data,
             name: !known.named && (known.complete || recorded),
             waiters: std::mem::take(&mut known.waiters),
+            ended: false,
         })
     }
 
@@ -307,7 +324,8 @@ impl Snapshot {
         Some(Checkpoint { blob: self.record.blob, verified })
     }
 
-    fn end(self, outcome: Result<(), FetchError>) {
+    fn end(mut self, outcome: Result<(), FetchError>) {
+        self.ended = true;
         let mut known = lock(&self.record.state);
         known.named |= self.name && outcome.is_ok();
         if let Err(error) = outcome {
@@ -315,7 +333,7 @@ impl Snapshot {
             known.error = Some(error);
         }
         let late = if known.has_failed() { std::mem::take(&mut known.waiters) } else { Vec::new() };
-        for waiter in self.waiters.into_iter().chain(late) {
+        for waiter in std::mem::take(&mut self.waiters).into_iter().chain(late) {
             let answer = if known.has_failed() { Err(known.failure()) } else { Ok(()) };
             // A fetch that was dropped doesn't listen.
             waiter.send(answer).ok();

@@ -303,3 +303,33 @@ fn a_runtime_that_ends_leaves_the_rest_to_the_next() {
     });
     assert_eq!(desk.spy.recorded(blob), [0]);
 }
+
+#[test]
+fn news_for_a_runtime_that_is_gone_stop_nobody() {
+    let desk = Desk::new();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let orphan = first.block_on(desk.open("orphan", 3 * MIB, 1));
+    drop(first);
+    let second = runtime();
+    second.block_on(async {
+        assert!(matches!(desk.put(&orphan, 0).await, Judged::Right));
+        let sheet = desk.open("video", 3 * MIB, 2).await;
+        desk.put(&sheet, 0).await;
+        let finishing = tokio::time::timeout(Duration::from_secs(20), sheet.part.finish(false));
+        finishing.await.expect("it ends").unwrap();
+        assert_eq!(desk.spy.recorded(sheet.manifest.hash()), [0]);
+    });
+}
+
+#[tokio::test]
+async fn a_sync_that_is_broken_off_proves_nothing() {
+    let desk = Desk::new();
+    let sheet = desk.open("video", 3 * MIB, 1).await;
+    desk.put(&sheet, 0).await;
+    desk.spy.fail(|seen| if matches!(seen, Seen::Sync(_)) { panic!("meant") } else { None });
+    assert!(sheet.part.finish(false).await.is_err());
+    desk.spy.heal();
+    assert!(sheet.part.finish(true).await.is_err());
+    assert_eq!(desk.spy.count(is_store), 0);
+}
