@@ -93,6 +93,45 @@ async fn a_lane_that_hangs_holds_nothing_up() {
     assert!(fetched.bytes_fetched <= 25 * MIB);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_connection_that_is_never_answered_holds_nothing_up() {
+    let rig = Rig::new(48 * MIB).await;
+    rig.origin.throttle(8 * MIB);
+    rig.origin.meet([Meeting::Welcome]);
+    rig.origin.meet_always(Meeting::Mute);
+    let begun = Instant::now();
+    fetch(&fetcher(4), &rig, &[rig.origin.url("/blob")]).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(25), "before anybody calls it a stall");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_network_is_used_at_once_by_all_fetches() {
+    let fetcher = fetcher(4);
+    let mut rigs = Vec::new();
+    for size in [MIB / 3, 5 * MIB] {
+        let rig = Rig::new(size).await;
+        rig.origin.script([Act::StallAfter(1000)]);
+        rigs.push(rig);
+    }
+    let [small, big] = rigs.as_slice() else { panic!("two") };
+    let (small_url, big_url) = ([small.origin.url("/")], [big.origin.url("/")]);
+    let nudge = async {
+        let mut waited = 0;
+        while small.origin.body_bytes() < 1000 || big.origin.body_bytes() < 1000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            waited += 1;
+            assert!(waited < 4000);
+        }
+        let begun = Instant::now();
+        fetcher.reconnect();
+        begun
+    };
+    let (one, other, begun) = tokio::join!(fetch(&fetcher, small, &small_url), fetch(&fetcher, big, &big_url), nudge);
+    assert!(begun.elapsed() < Duration::from_secs(15), "nobody waited for a stall to be noticed");
+    one.unwrap();
+    other.unwrap();
+}
+
 #[tokio::test]
 async fn a_liar_spoils_nothing_that_others_gave() {
     let rig = Rig::new(24 * MIB).await;

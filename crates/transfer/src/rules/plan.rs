@@ -56,7 +56,7 @@ pub(crate) struct Arrived {
     pub(crate) next: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Assigned {
     /// The piece being received.
     at: u64,
@@ -69,9 +69,12 @@ struct Assigned {
 }
 
 impl Assigned {
-    fn is_slow(&self, now: Duration, worth: Worth) -> bool {
+    fn is_quiet(&self, now: Duration, worth: Worth) -> bool {
         now.saturating_sub(self.moved_at) >= worth.slow_after
-            || now.saturating_sub(self.since) >= SLOW * worth.slow_after
+    }
+
+    fn is_slow(&self, now: Duration, worth: Worth) -> bool {
+        self.is_quiet(now, worth) || now.saturating_sub(self.since) >= SLOW * worth.slow_after
     }
 }
 
@@ -87,6 +90,8 @@ pub(crate) struct Plan {
     lanes: BTreeMap<LaneId, Assigned>,
     /// How long a lane takes for a piece, of late.
     typical: Option<Duration>,
+    /// See [`Worth::slow_after`]; as told last.
+    slow_after: Duration,
     held_bytes: u64,
 }
 
@@ -102,12 +107,14 @@ impl Plan {
             wrong: BTreeMap::new(),
             lanes: BTreeMap::new(),
             typical: None,
+            slow_after: Duration::MAX,
             held_bytes: 0,
         }
     }
 
     /// Gives an idle lane something to do; `None` when there is nothing (worth it) now.
     pub(crate) fn assign(&mut self, lane: LaneId, now: Duration, worth: Worth) -> Option<Job> {
+        self.slow_after = worth.slow_after;
         let (span, race) = match self.gap() {
             Some(span) => (span, false),
             None => match self.split(now, worth) {
@@ -139,14 +146,15 @@ impl Plan {
         Some(Span { first, end: suspect })
     }
 
-    /// Takes the second half from the lane with most before it.
+    /// Takes the second half from the lane with most before it; from one that nothing reaches, all but the piece it is at.
     fn split(&mut self, now: Duration, worth: Worth) -> Option<Span> {
         let behind = |lane: &Assigned| lane.end.saturating_sub(lane.at + 1);
         let worthwhile =
             |lane: &&mut Assigned| behind(lane) >= if lane.is_slow(now, worth) { 1 } else { worth.split_pieces.max(1) };
         let owner = self.lanes.values_mut().filter(worthwhile).max_by_key(|lane| behind(lane))?;
         let end = owner.end;
-        owner.end = owner.at + 1 + behind(owner) / 2;
+        let left = if owner.is_quiet(now, worth) { 0 } else { behind(owner) / 2 };
+        owner.end = owner.at + 1 + left;
         Some(Span { first: owner.end, end })
     }
 
@@ -162,6 +170,7 @@ impl Plan {
 
     /// All bytes of the piece a lane was at have arrived.
     pub(crate) fn arrived(&mut self, lane: LaneId, now: Duration) -> Arrived {
+        let raced = self.take_from_quiet(lane, now);
         let Some(assigned) = self.lanes.get_mut(&lane) else { return Arrived { wanted: false, next: None } };
         let piece = assigned.at;
         let took = now.saturating_sub(assigned.since);
@@ -172,7 +181,8 @@ impl Plan {
         assigned.moved_at = now;
         // Whoever had the pieces behind gave them up, and this body has them as well.
         while assigned.at == assigned.end && assigned.end < assigned.asked_end {
-            if self.wrong.contains_key(&assigned.end) || !self.taken.insert(assigned.end) {
+            let end = assigned.end;
+            if self.wrong.contains_key(&end) || !(raced == Some(end) || self.taken.insert(end)) {
                 break;
             }
             assigned.end += 1;
@@ -182,6 +192,30 @@ impl Plan {
             self.lanes.remove(&lane);
         }
         Arrived { wanted, next }
+    }
+
+    /// Where the body of a lane goes on into what a lane that nothing reaches was to bring, it brings that: the other one is
+    /// raced for the piece it is at, and loses the rest. Says which piece that is. Who has received nothing at all by then
+    /// was slower than this body, and needn't be waited for.
+    fn take_from_quiet(&mut self, lane: LaneId, now: Duration) -> Option<u64> {
+        let Assigned { at, end, asked_end, .. } = *self.lanes.get(&lane)?;
+        if at + 1 < end || end >= asked_end {
+            return None;
+        }
+        if self.wrong.contains_key(&end) {
+            return None;
+        }
+        let slow_after = self.slow_after;
+        let quiet = self.lanes.values_mut().find(|other| {
+            let untouched = other.moved_at == other.since;
+            other.at == end && !other.race && (untouched || now.saturating_sub(other.moved_at) >= slow_after)
+        })?;
+        let behind = quiet.end;
+        quiet.end = end + 1;
+        quiet.asked_end = quiet.end;
+        quiet.race = true;
+        self.free(end + 1, behind);
+        Some(end)
     }
 
     /// A lane has stopped: what it had before it is missing again.

@@ -95,6 +95,27 @@ fn a_lane_that_moves_is_not_raced_soon() {
 }
 
 #[test]
+fn a_lane_that_nothing_reaches_loses_everything_at_once() {
+    let mut plan = plan(20);
+    plan.assign(0, NOW, WORTH);
+    assert_eq!(plan.assign(1, LATER, WORTH), job(1, 20));
+    run_through(&mut plan, 1);
+    assert_eq!(plan.assign(1, LATER, WORTH), job(0, 1), "and is raced for the rest");
+}
+
+#[test]
+fn a_body_goes_on_into_what_a_mute_lane_was_to_bring() {
+    let mut plan = plan(9);
+    plan.assign(0, NOW, WORTH);
+    assert_eq!(plan.assign(1, NOW, WORTH), job(5, 9));
+    (0..4).for_each(|piece| assert_eq!(plan.arrived(0, NOW).next, Some(piece + 1)));
+    assert_eq!(plan.arrived(0, LATER).next, Some(5));
+    run_through(&mut plan, 0);
+    assert_eq!(plan.arrived(1, LATER), Arrived { wanted: false, next: None }, "it comes too late");
+    assert!(!plan.has_gap());
+}
+
+#[test]
 fn a_raced_piece_that_came_wrong_may_still_come_right_from_the_other() {
     let mut plan = plan(1);
     plan.assign(0, NOW, WORTH);
