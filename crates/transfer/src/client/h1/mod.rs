@@ -2,8 +2,8 @@
 //!
 //! Written here rather than taken from hyper because of the path of a large body. hyper reads into a buffer of its own,
 //! hands out pieces of it through a channel to another task and leaves copying to us; here a read is one system call from
-//! the socket into the piece that will be hashed and written, about one for each MiB (`cargo xtask bench` measures it). `httparse` reads
-//! the head, and only GET is spoken, so what is left is the framing of bodies: [`head`] and [`chunks`].
+//! the socket into the piece that will be hashed and written, about one for each MiB (`cargo xtask bench` measures it).
+//! `httparse` reads the head, and only GET is spoken, so what is left is the framing of bodies: [`head`] and [`chunks`].
 //!
 //! Every method is cancel-safe as long as the connection is dropped with a request that was not answered to the end.
 
