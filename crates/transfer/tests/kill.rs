@@ -2,6 +2,8 @@
 //!
 //! The killed process is this test program itself, started again with the address in its environment.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up is to fail")]
+
 mod rig;
 
 use std::{

@@ -46,7 +46,7 @@ fn a_liar_is_asked_only_for_what_others_lack() {
     assert!(!supply.lied(&liar), "once may be chance");
     assert!(supply.lied(&liar));
     assert_eq!(asked(&supply), "http://b/1");
-    assert_eq!(supply.other_than(&[other.clone()]).unwrap().source.url.as_str(), "http://a/1");
+    assert_eq!(supply.other_than(std::slice::from_ref(&other)).unwrap().source.url.as_str(), "http://a/1");
     assert_eq!(supply.other_than(&[other, liar]).unwrap().source.url.as_str(), "http://b/1");
     supply.replace(vec![source("http://a/2"), source("http://b/2")], NOW);
     assert_eq!(asked(&supply), "http://b/2", "a new address is no new server");
