@@ -48,13 +48,13 @@ fn write(course: &Path, shape: Shape) -> Result<(), Failure> {
     std::fs::create_dir_all(course)?;
     std::fs::write(course.join("course.toml"), "title = \"A long course\"\n")?;
     for unit in 0..shape.downloads {
-        let folder = course.join(format!("{unit:05}-unit"));
+        let folder = course.join(format!("{unit:05}-unit-{unit}"));
         std::fs::create_dir(&folder)?;
         std::fs::write(folder.join("unit.toml"), format!("title = \"Unit {unit}\"\n"))?;
         for lesson in 0..shape.items {
             let mut page = format!("+++\nkind = \"page\"\ntitle = \"Lesson {lesson}\"\n+++\n");
             writeln!(page, "What lesson {lesson} of unit {unit} says is said nowhere else.")?;
-            std::fs::write(folder.join(format!("{lesson:05}-lesson.md")), page)?;
+            std::fs::write(folder.join(format!("{lesson:05}-lesson-{lesson}.md")), page)?;
         }
     }
     Ok(())
