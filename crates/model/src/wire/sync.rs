@@ -93,7 +93,7 @@ wire! {
         pub has_more: bool,
         /// The service's clock.
         pub server_time: TimeMs,
-        /// On the last page: what the learner's rows should amount to.
+        /// On the last page: what the learner's rows should amount to. None where the service finds too many to sum up.
         #[serde(default)]
         pub checksums: Option<RecordChecksums>,
     }
