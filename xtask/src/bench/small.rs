@@ -33,13 +33,13 @@ pub(super) fn far(ground: &Ground, runs: u32, quiet: &mut Quiet) -> Result<Repor
     let work = Work::prepare(ground, &folder, server::moved(&origin.url, &relay.url), true)?;
     let check = |thorough| ground::same_folder(&work.out, &folder, thorough);
     let leaves = [work.out.as_path()];
-    let memory = Path::new(MEMORY).join(format!("carrel-bench-{}", std::process::id()));
+    let memory = Memory::prepare();
     let ours = ground.fetch_folder(&folder, &work.out, true, &work.base)?;
     let tools = [
         Tool::new("carrel", &leaves, || again(&ours), check),
         Tool::new("curl -Z, HTTP/2", &leaves, || work.curl(&["--http2", "--parallel-max", "200"]), check),
         Tool::new("aria2c -j16", &leaves, || work.aria2(&work.out), check),
-        in_memory(&work, &memory, &folder),
+        in_memory(&work, &memory.out, &folder),
     ];
     let laps = measure::race(&tools, runs, LIMIT, quiet)?;
     let title = format!(
@@ -61,7 +61,7 @@ pub(super) fn near(ground: &Ground, runs: u32, quiet: &mut Quiet) -> Result<Repo
     let work = Work::prepare(ground, &folder, origin.url.clone(), false)?;
     let check = |thorough| ground::same_folder(&work.out, &folder, thorough);
     let leaves = [work.out.as_path()];
-    let memory = Path::new(MEMORY).join(format!("carrel-bench-{}", std::process::id()));
+    let memory = Memory::prepare();
     let ours = ground.fetch_folder(&folder, &work.out, false, &work.base)?;
     let tools = [
         Tool::new("carrel", &leaves, || again(&ours), check),
@@ -72,7 +72,7 @@ pub(super) fn near(ground: &Ground, runs: u32, quiet: &mut Quiet) -> Result<Repo
             || ground::then_sync(&work.aria2(&work.out), &["--file-system"], &work.out),
             check,
         ),
-        in_memory(&work, &memory, &folder),
+        in_memory(&work, &memory.out, &folder),
         Tool::new("curl -Z", &leaves, || work.curl(&["--http1.1", "--parallel-max", "16"]), check),
     ];
     let laps = measure::race(&tools, runs, LIMIT, quiet)?;
@@ -84,6 +84,27 @@ pub(super) fn near(ground: &Ground, runs: u32, quiet: &mut Quiet) -> Result<Repo
     let fast = Report::times_as_fast(&laps, "aria2c -j16");
     report.goals = vec![Goal::at_least("times as fast as aria2c -j16", fast, 1.3)];
     Ok(report)
+}
+
+/// A folder in memory; it goes with this value.
+struct Memory {
+    folder: PathBuf,
+    out: PathBuf,
+}
+
+impl Memory {
+    fn prepare() -> Self {
+        let folder = Path::new(MEMORY).join(format!("carrel-bench-{}", std::process::id()));
+        // Where there is no such file system, what is to go there fails and is told as failed.
+        std::fs::create_dir(&folder).ok();
+        Self { out: folder.join("out"), folder }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
 }
 
 /// aria2 into a file system in memory.
