@@ -76,7 +76,8 @@ fn view(row: &Progress, unsent: bool) -> ProgressView {
     }
 }
 
-async fn read(
+/// The service's word.
+pub(super) async fn read(
     snapshot: &mut SqliteConnection,
     profile: ProfileId,
     lesson: Option<LessonId>,

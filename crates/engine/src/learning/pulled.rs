@@ -4,8 +4,14 @@ use std::collections::BTreeSet;
 
 use carrel_model::{
     LessonId, ProfileId,
-    wire::{content::TombstoneEntity, sync::PullPage},
+    bookmark::Bookmark,
+    session::{Answer, Session},
+    wire::{
+        content::TombstoneEntity,
+        sync::{PullPage, RecordChecksums},
+    },
 };
+use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
 use super::progress;
@@ -73,6 +79,21 @@ pub(crate) async fn apply(
             .await?;
     }
     Ok(lessons)
+}
+
+/// What the rows of a learner amount to, as the service counts them.
+pub(crate) async fn checksums(tx: &mut SqliteConnection, profile: ProfileId) -> Result<RecordChecksums, EngineError> {
+    let id = profile.to_string();
+    let progress = progress::read(&mut *tx, profile, None).await?;
+    let sessions: Vec<Session> = texts(tx, "SELECT session FROM sessions WHERE profile_id = ?1", &id).await?;
+    let answers: Vec<Answer> = texts(tx, "SELECT answer FROM answers WHERE profile_id = ?1", &id).await?;
+    let bookmarks: Vec<Bookmark> = texts(tx, "SELECT bookmark FROM bookmarks WHERE profile_id = ?1", &id).await?;
+    Ok(RecordChecksums::of(&progress, &sessions, answers.iter().map(|answer| answer.stamp), &bookmarks))
+}
+
+async fn texts<T: DeserializeOwned>(tx: &mut SqliteConnection, sql: &str, id: &str) -> Result<Vec<T>, EngineError> {
+    let texts: Vec<String> = sqlx::query_scalar(sql).bind(id).fetch_all(tx).await?;
+    Ok(texts.iter().map(|text| serde_json::from_str(text)).collect::<Result<_, _>>()?)
 }
 
 /// After a full pull: what was not seen in it is no longer there.

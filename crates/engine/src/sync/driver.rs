@@ -17,6 +17,9 @@ use crate::{
     service_api::ApiError,
 };
 
+/// How often rows that differ from the service's are pulled anew.
+const HEAL_EVERY_MS: i64 = 60 * 60 * 1_000;
+
 /// What others ask of a driver.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -32,11 +35,13 @@ pub(super) struct Driver {
     planner: Planner,
     pulse: Arc<Pulse>,
     last_batch: Option<Batch>,
+    /// When a difference to the service's rows was last answered by pulling everything (monotonic).
+    healed_at: Option<i64>,
 }
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, profile: ProfileId, pulse: Arc<Pulse>) -> Self {
-        Self { shared, profile, planner: Planner::default(), pulse, last_batch: None }
+        Self { shared, profile, planner: Planner::default(), pulse, last_batch: None, healed_at: None }
     }
 
     /// Runs until it is dropped or nobody commands it any more.
@@ -112,8 +117,10 @@ impl Driver {
                 None
             }
             Effect::StartRecordsOver => {
-                if let Err(error) = records::start_over(&self.shared.library, self.profile).await {
-                    tracing::warn!(%error, "a full pull can't begin");
+                match records::start_over(&self.shared.library, self.profile).await {
+                    // What is to be sent again goes with the next run, not with the next period.
+                    Ok(()) => self.shared.outbox.wake(),
+                    Err(error) => tracing::warn!(%error, "a full pull can't begin"),
                 }
                 None
             }
@@ -187,11 +194,11 @@ impl Driver {
         }
     }
 
-    async fn pull_records(&self) -> Result<Page, ApiError> {
-        let shared = &self.shared;
+    async fn pull_records(&mut self) -> Result<Page, ApiError> {
+        let shared = Arc::clone(&self.shared);
         let cursor = records::cursor(shared.library.readers(), self.profile).await?;
         let page = shared.api.records_page(self.profile, cursor.as_deref()).await?;
-        let lessons = records::keep(&shared.library, self.profile, &page).await?;
+        let records::Kept { lessons, differs } = records::keep(&shared.library, self.profile, &page).await?;
         if let Some(lease) = &page.lease
             && let Err(error) = shared.accounts.take_lease(self.profile, lease).await
         {
@@ -200,6 +207,20 @@ impl Driver {
         if !lessons.is_empty() {
             let lesson_ids = lessons.into_iter().collect();
             shared.events.send(EngineEvent::Learning { profile_id: self.profile, lesson_ids });
+        }
+        if differs {
+            tracing::warn!(profile = %self.profile, "the rows here are not those of the service");
+            // A rule that the two don't share would start over for ever; once in a while is enough to heal.
+            let now = self.now();
+            if self.healed_at.is_none_or(|at| now.saturating_sub(at) > HEAL_EVERY_MS) {
+                self.healed_at = Some(now);
+                return Err(ApiError::Refused {
+                    status: 410,
+                    code: ErrorCode::CursorExpired,
+                    detail: "the checksums differ".to_owned(),
+                    retry_after_ms: None,
+                });
+            }
         }
         Ok(Page { has_more: page.has_more, enrolments_changed: page.enrolments.is_some() })
     }

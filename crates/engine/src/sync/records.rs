@@ -33,13 +33,18 @@ pub(super) async fn start_over(library: &Library, profile: ProfileId) -> Result<
     Ok(())
 }
 
+/// A page that was kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The lessons it speaks of.
+    pub(super) lessons: BTreeSet<LessonId>,
+    /// With the last page: the rows here don't amount to what the service has.
+    pub(super) differs: bool,
+}
+
 /// Keeps a page and its cursor. With the last page, what was acknowledged before this pull is part of what was pulled, and
 /// leaves the outbox.
-pub(super) async fn keep(
-    library: &Library,
-    profile: ProfileId,
-    page: &PullPage,
-) -> Result<BTreeSet<LessonId>, EngineError> {
+pub(super) async fn keep(library: &Library, profile: ProfileId, page: &PullPage) -> Result<Kept, EngineError> {
     let mut tx = library.write().await?;
     let state = sqlx::query("SELECT records_generation, records_sweep FROM sync_state WHERE profile_id = ?1")
         .bind(profile.to_string())
@@ -54,6 +59,10 @@ pub(super) async fn keep(
         }
         outbox::forget_acked(&mut tx, profile).await?;
     }
+    let differs = match &page.checksums {
+        Some(theirs) if complete => pulled::checksums(&mut tx, profile).await? != *theirs,
+        _ => false,
+    };
     sqlx::query(
         "UPDATE sync_state SET records_cursor = ?2,
              records_sweep = CASE WHEN ?3 THEN 0 ELSE records_sweep END WHERE profile_id = ?1",
@@ -64,5 +73,5 @@ pub(super) async fn keep(
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(lessons)
+    Ok(Kept { lessons, differs })
 }

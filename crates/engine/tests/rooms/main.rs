@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected has failed")]
 
 mod catalogue;
+mod healing;
 mod offline;
 mod sessions;
 mod signing_out;

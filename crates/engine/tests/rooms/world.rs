@@ -43,6 +43,7 @@ pub(crate) struct World {
     swallow: Arc<AtomicBool>,
     pub(crate) service: Service,
     running: RunningService,
+    data: PathBuf,
     folder: tempfile::TempDir,
 }
 
@@ -56,7 +57,8 @@ impl World {
         let service = Service::open(config, system_clock()).await.unwrap();
         let swallow = Arc::new(AtomicBool::new(false));
         let relay = Relay::start(answers_swallowed(running.address, Arc::clone(&swallow)).await).await.unwrap();
-        let world = Self { relay, swallow, service, running, folder };
+        let data = folder.path().join("service");
+        let world = Self { relay, swallow, service, running, data, folder };
         let course = world.course();
         world.write(&course, "course.toml", "title = \"Rivers\"\n");
         world.write(&course, "01-land/unit.toml", "title = \"Land\"\n");
@@ -89,6 +91,30 @@ impl World {
             .execute(&mut database)
             .await
             .unwrap();
+        self.running = start(config).await.unwrap();
+        self.relay.come_back().await.unwrap();
+        self
+    }
+
+    /// Keeps a copy of the service's database.
+    pub(crate) async fn backup(&self) {
+        let copy = self.folder.path().join("backup.db");
+        self.meddle(&format!("VACUUM INTO '{}'", copy.display())).await;
+    }
+
+    /// The service ends, its database is put back to the copy, and it starts again.
+    pub(crate) async fn restored_from_the_backup(mut self) -> Self {
+        let listen = self.running.address;
+        self.running.shutdown().await;
+        // Elsewhere: whoever still has the old one open would meddle with the files of the new one.
+        let restored = self.folder.path().join("restored");
+        copy_folder(&self.data, &restored);
+        std::fs::copy(self.folder.path().join("backup.db"), restored.join("carrel-service.db")).unwrap();
+        for left in ["carrel-service.db-wal", "carrel-service.db-shm"] {
+            std::fs::remove_file(restored.join(left)).ok();
+        }
+        self.data = restored;
+        let config = Config { data: self.data.clone(), listen, ..Config::default() };
         self.running = start(config).await.unwrap();
         self.relay.come_back().await.unwrap();
         self
@@ -133,14 +159,14 @@ impl World {
 
     /// A number out of the service's database.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
-        let path = self.folder.path().join("service/carrel-service.db");
+        let path = self.data.join("carrel-service.db");
         let mut database = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
         sqlx::query_scalar(sql).fetch_one(&mut database).await.unwrap()
     }
 
     /// Changes the service's database behind its back.
     pub(crate) async fn meddle(&self, sql: &str) {
-        let path = self.folder.path().join("service/carrel-service.db");
+        let path = self.data.join("carrel-service.db");
         let mut database = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
         sqlx::raw_sql(sql).execute(&mut database).await.unwrap();
     }
@@ -179,6 +205,19 @@ async fn answers_swallowed(service: SocketAddr, swallow: Arc<AtomicBool>) -> Soc
     address
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 fn password(name: &str) -> String {
     format!("{name}'s password")
 }
@@ -215,6 +254,13 @@ impl Device {
     pub(crate) async fn killed_and_started(self) -> Self {
         drop(self.engine);
         Self::open(self.folder).await
+    }
+
+    /// Changes the device's database behind the engine's back.
+    pub(crate) async fn meddle(&self, sql: &str) {
+        let path = self.folder.join("carrel.db");
+        let mut database = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut database).await.unwrap();
     }
 
     pub(crate) async fn signed_in(&self, world: &World, name: &str) -> ProfileView {
