@@ -30,6 +30,15 @@ impl Shelf {
     async fn new(http2: bool, streams: u32) -> Self {
         // Most of one piece, some of two.
         let sizes = (0..BLOBS).map(|index| if index % 10 == 9 { MIB + 1000 * index } else { 30_000 + index });
+        Self::with(sizes, http2, streams, |config| config.stall_after = Duration::from_millis(1500)).await
+    }
+
+    async fn with(
+        sizes: impl Iterator<Item = u64>,
+        http2: bool,
+        streams: u32,
+        configure: impl FnOnce(&mut FetcherConfig),
+    ) -> Self {
         let blobs: Vec<_> = sizes
             .enumerate()
             .map(|(index, size)| {
@@ -45,7 +54,7 @@ impl Shelf {
         options.extra_roots_pem.push(identity.authority_pem().as_bytes().to_vec());
         let origin = Setup::new(library).tls(identity).http2(http2).streams(streams).start().await.unwrap();
         let mut config = FetcherConfig::default();
-        config.stall_after = Duration::from_millis(1500);
+        configure(&mut config);
         let clock: Arc<QuickClock> = Arc::default();
         config.clock = clock;
         let fetcher = Fetcher::new(HttpClient::new(&options).unwrap(), config);
@@ -82,6 +91,17 @@ async fn all_go_over_one_connection_where_there_is_http2() {
     assert_eq!(shelf.origin.seen().len() as u64, BLOBS);
     assert_eq!(sent_twice(&shelf.origin.served()), 0);
     assert!(fetched.iter().all(|fetched| fetched.retries == 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn little_memory_for_many_streams_is_no_standstill() {
+    // Each has more to come than it holds, and together more than their connection takes unread.
+    let shelf = Shelf::with((0..24).map(|index| 3 * MIB + index), true, 256, |config| {
+        config.buffer_bytes = 2 << 20;
+        config.stall_after = Duration::from_secs(10);
+    });
+    let fetched = shelf.await.all_arrive().await;
+    assert_eq!(fetched.iter().map(|fetched| fetched.retries).sum::<u32>(), 0, "nobody waited until he was given up");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

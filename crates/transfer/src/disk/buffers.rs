@@ -4,6 +4,10 @@
 //! or was given up), and writers ask for none. So every buffer in use is either with a writer, which ends by itself, or
 //! with a lane that fills it and doesn't wait for another; stalled lanes are cut off by the patience rules. The order is
 //! first come, first served, so a whole piece is not starved by many small requests.
+//!
+//! Who is in the middle of a body finds at most one before him that only begins. Streams of one HTTP/2 connection share its
+//! window: what has come for those who wait here fills it, and those who began with their buffers would wait for bytes that
+//! can't come, while they hold what the others wait for.
 
 use std::{
     fmt,
@@ -28,6 +32,8 @@ const IDLE_SPARES: usize = 2;
 pub(crate) struct Buffers(Arc<Pool>);
 
 struct Pool {
+    /// Who begins waits here, and only the first of them for room.
+    door: Semaphore,
     room: Arc<Semaphore>,
     units: usize,
     spare: Mutex<Vec<Vec<u8>>>,
@@ -46,17 +52,28 @@ impl Buffers {
     /// At most so many bytes at once; room for two pieces at least, so that one is filled while another is written.
     pub(crate) fn new(bytes: usize) -> Self {
         let units = bytes.clamp(2 * FULL_BYTES, 1 << 30) / UNIT_BYTES;
-        Self(Arc::new(Pool { room: Arc::new(Semaphore::new(units)), units, spare: Mutex::default() }))
+        Self(Arc::new(Pool {
+            door: Semaphore::new(1),
+            room: Arc::new(Semaphore::new(units)),
+            units,
+            spare: Mutex::default(),
+        }))
     }
 
     /// An empty buffer with capacity for so many bytes, as soon as there is room.
     pub(crate) async fn take(&self, bytes: usize) -> Buffer {
+        // Neither semaphore is ever closed.
+        let _door = self.0.door.acquire().await;
+        self.take_next(bytes).await
+    }
+
+    /// As [`take`](Self::take), for who goes on with what he has begun.
+    pub(crate) async fn take_next(&self, bytes: usize) -> Buffer {
         // More than the pool could never be had; nobody asks for more than a piece.
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.0.units);
         let room = Arc::clone(&self.0.room).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await;
         let spare = if bytes == FULL_BYTES { lock(&self.0.spare).pop() } else { None };
         let bytes = spare.unwrap_or_else(|| Vec::with_capacity(bytes));
-        // The semaphore is never closed.
         Buffer { bytes, room: room.ok(), pool: Arc::clone(&self.0) }
     }
 

@@ -74,6 +74,27 @@ async fn a_whole_piece_is_not_starved_by_small_requests() {
     drop(two);
 }
 
+#[tokio::test]
+async fn who_goes_on_waits_for_one_that_begins_and_not_for_all() {
+    let buffers = Buffers::new(2 * PIECE);
+    let (one, two) = (buffers.take(PIECE).await, buffers.take(PIECE).await);
+    let (first, second) = (buffers.take(PIECE), buffers.take(PIECE));
+    tokio::pin!(first, second);
+    assert!(futures_none(&mut first).await);
+    assert!(futures_none(&mut second).await);
+    let next = buffers.take_next(PIECE);
+    tokio::pin!(next);
+    assert!(futures_none(&mut next).await);
+    drop(one);
+    let first = first.await;
+    assert!(futures_none(&mut second).await, "he is behind who goes on");
+    drop(two);
+    let next = next.await;
+    assert!(futures_none(&mut second).await);
+    drop((first, next));
+    second.await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -100,6 +100,11 @@ impl Disk {
         self.0.buffers.take(bytes).await
     }
 
+    /// As [`buffer`](Self::buffer), for the next piece of a body that is being received: before those who only begin.
+    pub(crate) async fn next_buffer(&self, bytes: usize) -> Buffer {
+        self.0.buffers.take_next(bytes).await
+    }
+
     /// As [`blocking`], for what is short: two hundred small files at once are not to start two hundred threads.
     async fn shortly<T: Send + 'static>(
         &self,

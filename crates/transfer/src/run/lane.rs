@@ -108,7 +108,7 @@ async fn attempt(
     let shared = Arc::clone(&receiving.shared);
     let config = shared.fetcher.config();
     // Before the request: a body nobody has room for would stand in the way of the others on its connection.
-    receiving.next_buffer().await;
+    receiving.buffer = Some(shared.fetcher.disk().buffer(receiving.length()).await);
     let now = config.clock.now();
     // Waiting for a place and a buffer may have taken long.
     if chosen.is_expired(now) {
@@ -233,11 +233,6 @@ struct Receiving {
 }
 
 impl Receiving {
-    async fn next_buffer(&mut self) {
-        let length = self.length();
-        self.buffer = Some(self.shared.fetcher.disk().buffer(length).await);
-    }
-
     /// Takes over what others received of the first piece; the bytes to ask for, unless the job has gone.
     fn prepare(&mut self, job: Job, now: Duration) -> Option<(u64, u64)> {
         let mut core = self.shared.core();
@@ -262,7 +257,7 @@ impl Receiving {
     async fn hand_over(&mut self, part: &Part) -> bool {
         let Some(next) = self.submit(part) else { return false };
         self.piece = next;
-        self.next_buffer().await;
+        self.buffer = Some(self.shared.fetcher.disk().next_buffer(self.length()).await);
         true
     }
 
