@@ -14,10 +14,10 @@ use carrel_testbed::{
     relay::{Network, Outages, Relay, Weather},
 };
 use carrel_transfer::{
-    Control, FetchError, FetchRequest, Fetched, Fetcher, FetcherConfig, FixedSources, HttpClient, HttpOptions,
-    NoJournal, Urgency,
+    Clock as _, Control, FetchError, FetchRequest, Fetched, Fetcher, FetcherConfig, FixedSources, HttpClient,
+    HttpOptions, NoJournal, ResolveReason, Source, SystemClock, Urgency,
 };
-use rig::{MIB, Rig, content, manifest_of};
+use rig::{MIB, Rig, ScriptedSources, content, manifest_of};
 use tokio::time::timeout;
 
 /// As an app has it: nothing is shortened.
@@ -102,6 +102,28 @@ async fn a_second_connection_that_is_never_answered_holds_nothing_up() {
     let begun = Instant::now();
     fetch(&fetcher(4), &rig, &[rig.origin.url("/blob")]).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(25), "before anybody calls it a stall");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_source_whose_address_has_ended_is_asked_with_a_new_one() {
+    let rig = Rig::new(MIB).await;
+    let honest = Origin::start(rig.content.clone()).await.unwrap();
+    // The first is slow to give what is wrong; by then the address of the other one has ended.
+    rig.origin.throttle(MIB / 2);
+    rig.origin.always(Act::Changed(vec![0]));
+    let other = Source::new(honest.url("/blob").parse().unwrap());
+    let ending = Source { expires_at: Some(SystemClock::default().now().plus_ms(1000)), ..other.clone() };
+    let sources = ScriptedSources::new(vec![
+        Ok(vec![rig.source("/blob"), ending]),
+        Ok(vec![rig.source("/blob"), other]),
+    ]);
+    let request = FetchRequest::new(Arc::clone(&rig.manifest), rig.path());
+    let fetcher = fetcher(4);
+    let fetching = fetcher.fetch(request, Arc::clone(&sources) as _, Arc::new(NoJournal), Control::new());
+    let fetched = timeout(Duration::from_secs(20), fetching).await.expect("a fetch must end").unwrap();
+    rig.assert_file();
+    assert_eq!(*sources.reasons.lock().unwrap(), [ResolveReason::First, ResolveReason::Expired]);
+    assert_eq!(fetched.bytes_fetched, 2 * MIB, "once from each");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

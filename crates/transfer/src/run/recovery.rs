@@ -53,7 +53,13 @@ impl Run {
                 }
                 return Ok(());
             }
-            Err(Setback::Late) => return Ok(()),
+            Err(Setback::Late) => {
+                // Nobody was asked. It may be another source than the one preferred, so it is not looked at again before.
+                if self.recovery.is_none() && self.supply.holds(chosen.id) {
+                    self.resolve(ResolveReason::Expired);
+                }
+                return Ok(());
+            }
             Err(setback) => setback,
         };
         let now = self.now();
