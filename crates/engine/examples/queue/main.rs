@@ -63,7 +63,7 @@ fn main() -> Result<(), Failure> {
     runtime.block_on(async { if serve { school::serve(shape).await } else { measure(shape).await } })
 }
 
-/// The service in its own process; it ends with this one.
+/// The service in its own process; it ends with this one, and takes its folder with it.
 struct Service(Child);
 
 impl Service {
@@ -82,7 +82,8 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.0.kill().ok();
+        // It reads from here, and ends when there is nothing more to come.
+        drop(self.0.stdin.take());
         self.0.wait().ok();
     }
 }

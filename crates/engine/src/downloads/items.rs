@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use carrel_model::{
     AssetId, BlobHash, DownloadId, LessonId, ProfileId,
     content::{AssetKind, Quality, Unit},
-    wire::downloads::Authorized,
+    wire::downloads::{Authorized, AuthorizedBlob},
 };
 
 use crate::{EngineError, library::WriteTx};
@@ -27,22 +27,28 @@ pub(super) struct Item {
 /// Which assets of which lessons the authorised blobs are. The service lists each blob once; the catalogue knows every asset
 /// and lesson that needs it.
 pub(super) fn expand(granted: &Authorized, unit: &Unit, only: Option<LessonId>, quality: Quality) -> Vec<Item> {
-    let mut items: Vec<Item> = granted
-        .blobs
-        .iter()
-        .map(|blob| Item {
-            asset_id: blob.asset_id,
-            lesson_id: blob.lesson_id,
-            hash: blob.manifest.hash(),
-            kind: blob.kind,
-            quality: blob.quality,
-            mime: blob.mime.clone(),
-        })
-        .collect();
-    let by_asset: BTreeMap<AssetId, Item> = items.iter().map(|item| (item.asset_id, item.clone())).collect();
-    let hashes: BTreeSet<BlobHash> = items.iter().map(|item| item.hash).collect();
+    let of_blob = |blob: &AuthorizedBlob, lesson_id| Item {
+        asset_id: blob.asset_id,
+        lesson_id,
+        hash: blob.manifest.hash(),
+        kind: blob.kind,
+        quality: blob.quality,
+        mime: blob.mime.clone(),
+    };
+    let mut seen = BTreeSet::new();
+    let mut items: Vec<Item> = Vec::with_capacity(granted.blobs.len());
+    for blob in &granted.blobs {
+        if seen.insert((blob.asset_id, blob.lesson_id)) {
+            items.push(of_blob(blob, blob.lesson_id));
+        }
+    }
+    let by_asset: BTreeMap<AssetId, &AuthorizedBlob> = granted.blobs.iter().map(|blob| (blob.asset_id, blob)).collect();
+    let hashes: BTreeSet<BlobHash> = granted.blobs.iter().map(|blob| blob.manifest.hash()).collect();
     let mut add = |id: AssetId, lesson_id: Option<LessonId>| {
-        let granted = by_asset.get(&id).cloned();
+        if seen.contains(&(id, lesson_id)) {
+            return;
+        }
+        let granted = by_asset.get(&id).map(|blob| of_blob(blob, lesson_id));
         let listed = || {
             let asset = unit.cover.iter().chain(&unit.assets).find(|asset| asset.id == id)?;
             let rendition = asset.rendition_for(quality).filter(|rendition| hashes.contains(&rendition.hash))?;
@@ -56,7 +62,8 @@ pub(super) fn expand(granted: &Authorized, unit: &Unit, only: Option<LessonId>, 
             })
         };
         if let Some(item) = granted.or_else(listed) {
-            items.push(Item { lesson_id, ..item });
+            seen.insert((id, lesson_id));
+            items.push(item);
         }
     };
     for asset in unit.cover.iter().chain(&unit.assets).filter(|asset| only.is_none() || asset.lesson_id == only) {
@@ -68,8 +75,6 @@ pub(super) fn expand(granted: &Authorized, unit: &Unit, only: Option<LessonId>, 
             add(*id, Some(lesson.id));
         }
     }
-    let mut seen = BTreeSet::new();
-    items.retain(|item| seen.insert((item.asset_id, item.lesson_id)));
     items
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use carrel_model::{
@@ -11,7 +12,7 @@ use carrel_model::{
     download::{DownloadAction, DownloadState},
     wire::downloads::{AuthorizeRequest, Authorized},
 };
-use futures_util::StreamExt as _;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     items, line,
@@ -27,7 +28,9 @@ pub(super) const POSITION_STEP: i64 = 1 << 20;
 /// How many wishes are taken to the service at once.
 const ASKED_AT_ONCE: usize = 8;
 /// How many are written in one transaction.
-const WRITTEN_AT_ONCE: usize = 256;
+const WRITTEN_AT_ONCE: usize = 64;
+/// How long the first of them waits for the others.
+const GATHERED_FOR: Duration = Duration::from_millis(100);
 
 /// Authorises, reserves and queues; gives the download that is there already where that is what was asked for.
 pub(super) async fn start(
@@ -52,17 +55,18 @@ pub(super) async fn start_all(
     let mut refused = Vec::new();
     let mut seen = BTreeSet::new();
     requests.retain(|request| seen.insert((request.unit_id, request.lesson_id)));
-    // As tasks of their own: they go on while what came before is written, and hold up nobody's connection.
-    let asked = futures_util::stream::iter(requests).map(|request| {
-        let queue = Arc::clone(queue);
-        let asking = tokio::spawn(async move { grant(&queue, profile, request).await });
-        async move { (request, asking.await.unwrap_or_else(|error| Err(EngineError::Transfer(error.to_string())))) }
-    });
-    // What has come by the time the disk is free is written together; nobody waits for a full batch.
-    let mut ready = std::pin::pin!(asked.buffer_unordered(ASKED_AT_ONCE).ready_chunks(WRITTEN_AT_ONCE));
-    while let Some(answers) = ready.next().await {
+    let mut asked = ask_for(queue, profile, requests);
+    let mut answers = Vec::new();
+    while asked.recv_many(&mut answers, WRITTEN_AT_ONCE).await > 0 {
+        // Random places in the same trees: many together cost little more than a few.
+        let gathered = tokio::time::Instant::now() + GATHERED_FOR;
+        while answers.len() < WRITTEN_AT_ONCE
+            && let Ok(Some(answer)) = tokio::time::timeout_at(gathered, asked.recv()).await
+        {
+            answers.push(answer);
+        }
         let mut grants = Vec::new();
-        for (request, answer) in answers {
+        for (request, answer) in answers.drain(..) {
             match answer {
                 Ok(granted) => grants.extend(granted),
                 Err(error) => refused.push((request, error)),
@@ -92,6 +96,31 @@ pub(super) async fn start_all(
     queue.settle().await?;
     queue.release().await?;
     Ok(refused)
+}
+
+type Answer = (StartDownload, Result<Option<(Grant, Option<DownloadRow>)>, EngineError>);
+
+/// Asks for wishes, a few at once and not far ahead of what is written. As tasks of their own: a question that nobody polls
+/// would keep a connection to the database that the writing waits for.
+fn ask_for(queue: &Arc<Queue>, profile: ProfileId, requests: Vec<StartDownload>) -> mpsc::Receiver<Answer> {
+    let (answered, answers) = mpsc::channel(ASKED_AT_ONCE);
+    let (queue, places) = (Arc::clone(queue), Arc::new(Semaphore::new(ASKED_AT_ONCE)));
+    tokio::spawn(async move {
+        for request in requests {
+            // Closed once nobody listens any more.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let (queue, answered) = (Arc::clone(&queue), answered.clone());
+            if answered.is_closed() {
+                return;
+            }
+            tokio::spawn(async move {
+                let answer = grant(&queue, profile, request).await;
+                answered.send((request, answer)).await.ok();
+                drop(place);
+            });
+        }
+    });
+    answers
 }
 
 /// What the service grants of a wish; nothing where it is there already.
