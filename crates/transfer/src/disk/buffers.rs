@@ -72,7 +72,14 @@ impl Buffers {
         // More than the pool could never be had; nobody asks for more than a piece.
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.0.units);
         let room = Arc::clone(&self.0.room).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await;
-        let spare = if bytes == FULL_BYTES { lock(&self.0.spare).pop() } else { None };
+        let spare = {
+            let mut spare = lock(&self.0.spare);
+            if bytes != FULL_BYTES {
+                // What is kept for whole pieces takes no more than the room that is left.
+                spare.truncate(self.0.room.available_permits() * UNIT_BYTES / FULL_BYTES);
+            }
+            if bytes == FULL_BYTES { spare.pop() } else { None }
+        };
         let bytes = spare.unwrap_or_else(|| Vec::with_capacity(bytes));
         Buffer { bytes, room: room.ok(), pool: Arc::clone(&self.0) }
     }

@@ -41,6 +41,19 @@ async fn a_pool_nobody_uses_keeps_little_memory() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_whole_pieces_counts_as_memory() {
+    let buffers = Buffers::new(4 * PIECE);
+    let mut whole = Vec::new();
+    for _ in 0..4 {
+        whole.push(buffers.take(PIECE).await);
+    }
+    whole.truncate(1);
+    assert_eq!(lock(&buffers.0.spare).len(), 3, "kept for who comes next");
+    let _others = (buffers.take(PIECE - 1).await, buffers.take(PIECE - 1).await);
+    assert_eq!(lock(&buffers.0.spare).len(), 1, "and given up where others need the room");
+}
+
+#[tokio::test]
 async fn more_than_the_pool_has_is_given_when_it_is_all_free() {
     let buffers = Buffers::new(0);
     let held = buffers.take(1).await;
