@@ -107,8 +107,11 @@ impl Run {
                     if retry_after.is_some() && self.is_elsewhere(&origin) {
                         return Ok(());
                     }
-                    // This wait is the one the host asked for.
-                    self.waited_until = self.shared.fetcher.places().not_before(&origin);
+                    let gate = self.shared.fetcher.places().not_before(&origin);
+                    // This wait is the one the host asked for, unless it has asked somebody else for more.
+                    if gate <= now + wait {
+                        self.waited_until = gate;
+                    }
                 }
                 self.wait(wait, cause);
             }
