@@ -12,7 +12,10 @@ use std::{
     collections::BTreeSet,
     fmt, io,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Volume {
     pub(crate) ledger: Mutex<Ledger>,
     waiting: Mutex<Waiting>,
     wake: Notify,
+    /// A sync of the whole has failed: each file answers for itself from then on.
+    doubtful: AtomicBool,
 }
 
 #[derive(Default)]
@@ -188,7 +193,7 @@ impl Record {
 
 impl Volume {
     pub(crate) fn new(layer: Arc<dyn FileLayer>) -> Self {
-        Self { layer, ledger: Mutex::default(), waiting: Mutex::default(), wake: Notify::new() }
+        Self { layer, ledger: Mutex::default(), waiting: Mutex::default(), wake: Notify::new(), doubtful: AtomicBool::new(false) }
     }
 
     async fn round(&self, due: Vec<Snapshot>) {
@@ -345,9 +350,8 @@ impl Snapshot {
 fn sync(layer: &dyn FileLayer, due: &[Snapshot]) -> Vec<io::Result<()>> {
     let files = due.iter().filter(|snapshot| snapshot.data);
     if files.clone().count() >= MANY_FILES {
-        let first = files.min_by_key(|snapshot| snapshot.record.opened);
-        // An error may be anybody's: each by itself then tells whose.
-        if first.is_some_and(|first| first.record.file.sync_volume().unwrap_or(false)) {
+        let first = files.min_by_key(|snapshot| snapshot.record.opened).map(|first| &first.record);
+        if first.is_some_and(|first| sync_volume(first)) {
             due.iter().for_each(Snapshot::release);
             return due.iter().map(|_| Ok(())).collect();
         }
@@ -364,6 +368,18 @@ fn sync(layer: &dyn FileLayer, due: &[Snapshot]) -> Vec<io::Result<()>> {
         }
     }
     outcomes
+}
+
+/// Makes everything on the volume durable, if that can be done at once; `false`: each file is to be synced by itself.
+fn sync_volume(first: &Record) -> bool {
+    if first.volume.doubtful.load(Ordering::Relaxed) {
+        return false;
+    }
+    first.file.sync_volume().unwrap_or_else(|_| {
+        // It may be anybody's, whose turn hasn't come as well, and is told only once through this file.
+        first.volume.doubtful.store(true, Ordering::Relaxed);
+        false
+    })
 }
 
 /// Tells the journals, each once for all its blobs.
