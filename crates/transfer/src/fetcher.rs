@@ -163,7 +163,9 @@ impl Fetcher {
     /// Says that the network has changed, or the machine was asleep: all fetches give up their connections and waits and
     /// begin anew at once.
     pub fn reconnect(&self) {
-        self.forget_connections();
+        // Always: within a second of the last time there may be connections of a network that has gone already again.
+        self.0.client.forget_connections();
+        *self.0.forgot_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.0.config.clock.elapsed());
         self.0.nudge.send_modify(|count| *count = count.wrapping_add(1));
     }
 
