@@ -1,6 +1,6 @@
 //! A response: its head, and its body to be read into the caller's buffer.
 
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, StatusCode};
 
 use super::{
     HttpClient,
@@ -47,11 +47,6 @@ impl Response {
 
     pub(crate) const fn headers(&self) -> &HeaderMap {
         &self.head.headers
-    }
-
-    #[expect(dead_code, reason = "the lanes will ask")]
-    pub(crate) const fn version(&self) -> Version {
-        self.head.version
     }
 
     /// Appends at most `most` bytes of the body to `into`, within its capacity; 0 at the end of the body. Cancel-safe.
