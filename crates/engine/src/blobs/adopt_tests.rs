@@ -139,6 +139,27 @@ async fn no_row_is_ahead_of_the_files_wherever_the_power_goes_while_they_are_ado
 }
 
 #[tokio::test]
+async fn what_a_kill_left_in_its_place_is_recorded_when_its_name_is_durable() {
+    let store = super::tests::Store::open().await;
+    let content = bytes(1, 3_000);
+    let hash = store.begun(&content).await;
+    let layer = Arc::new(Failing { left: AtomicUsize::new(usize::MAX), ..Failing::default() });
+    let (clock, roomy) = (store.school.clock.clone(), crate::downloads::fixture::roomy());
+    let blobs = Blobs::open_on(store.library.clone(), store.folder.path(), roomy, clock, Arc::clone(&layer) as _);
+    let blobs = blobs.await.unwrap();
+    // The folder of the blob is made and the file renamed; then it ends.
+    layer.left.store(2, Ordering::SeqCst);
+    assert_eq!(blobs.adopt_all(&[hash]).await.unwrap().failed.len(), 1);
+    assert!(blobs.folders().blob(hash).exists());
+
+    layer.left.store(usize::MAX, Ordering::SeqCst);
+    blobs.scan().await.unwrap();
+    layer.lose(u64::MAX);
+    assert!(rows::get(&store.library, hash).await.unwrap().unwrap().present, "taken in by the next start");
+    assert!(blobs.folders().blob(hash).exists(), "and there after a power loss");
+}
+
+#[tokio::test]
 async fn this_test_would_notice_names_that_are_not_synced() {
     let (_, ahead) = adopt_and_lose(usize::MAX, 0b1111, true).await;
     assert!(ahead);

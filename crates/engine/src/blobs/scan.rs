@@ -72,6 +72,10 @@ impl Blobs {
             blocking(&path, move || Ok((files::right_pieces(&looked, &manifest)?, files::file_facts(&looked)))).await?;
         match facts {
             Some(facts) if right.is_full() && facts.bytes == size => {
+                // Whoever gave it this name may have ended before the name was durable.
+                let layer = self.folders().layer;
+                blocking(&path.clone(), move || path.parent().map_or(Ok(()), |folder| layer.sync_folder(folder)))
+                    .await?;
                 rows::mark_present(&self.inner.library, &[(hash, facts.time_ns)], self.inner.clock.now()).await?;
                 Ok(true)
             }
