@@ -101,7 +101,12 @@ struct ServiceSigner {
 #[async_trait]
 impl Signer for ServiceSigner {
     async fn sign(&self, wanted: Vec<BlobHash>, _: ResolveReason) -> Result<Signed, SourceError> {
-        self.ask(&wanted).await.map_err(|error| self.refused(&error))
+        let answer = self.ask(&wanted).await;
+        if answer.is_ok() {
+            // What it refused with before, say that nobody is signed in, is no reason any more.
+            *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        answer.map_err(|error| self.refused(&error))
     }
 }
 
