@@ -270,7 +270,8 @@ impl Runner {
                 running.task = Some(task.id());
             }
         }
-        Ok(())
+        // A pause that came while they were begun found none of them to stop.
+        queue.stop_unneeded().await
     }
 }
 
