@@ -113,10 +113,8 @@ async fn another_source_whose_address_has_ended_is_asked_with_a_new_one() {
     rig.origin.always(Act::Changed(vec![0]));
     let other = Source::new(honest.url("/blob").parse().unwrap());
     let ending = Source { expires_at: Some(SystemClock::default().now().plus_ms(1000)), ..other.clone() };
-    let sources = ScriptedSources::new(vec![
-        Ok(vec![rig.source("/blob"), ending]),
-        Ok(vec![rig.source("/blob"), other]),
-    ]);
+    let sources =
+        ScriptedSources::new(vec![Ok(vec![rig.source("/blob"), ending]), Ok(vec![rig.source("/blob"), other])]);
     let request = FetchRequest::new(Arc::clone(&rig.manifest), rig.path());
     let fetcher = fetcher(4);
     let fetching = fetcher.fetch(request, Arc::clone(&sources) as _, Arc::new(NoJournal), Control::new());

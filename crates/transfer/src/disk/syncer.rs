@@ -193,7 +193,8 @@ impl Record {
 
 impl Volume {
     pub(crate) fn new(layer: Arc<dyn FileLayer>) -> Self {
-        Self { layer, ledger: Mutex::default(), waiting: Mutex::default(), wake: Notify::new(), doubtful: AtomicBool::new(false) }
+        let (ledger, waiting, doubtful) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Self { layer, ledger, waiting, wake: Notify::new(), doubtful }
     }
 
     async fn round(&self, due: Vec<Snapshot>) {
