@@ -85,7 +85,7 @@ impl Making {
         let count = devices.len();
         let chance = Chance::new(self.chance.below(u64::MAX));
         let mut world = World::new(BEGINNING, service, devices, chance, self.plant);
-        let length = self.chance.spread(20 * MINUTE_MS, 3 * DAY_MS);
+        let length = self.chance.spread(20 * MINUTE_MS, 12 * HOUR_MS);
         for device in 0..count {
             world.at(BEGINNING, Happening::SignsIn(device));
             self.network(&mut world, device, length);
