@@ -3,6 +3,7 @@
 
 use std::{
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -134,7 +135,9 @@ impl Part {
         self.0.submitted.fetch_add(1, Ordering::AcqRel);
         let landing = Landing(Arc::clone(&self.0));
         self.0.disk.writers().submit(Box::new(move || {
-            let outcome = landing.0.judge(piece, &buffer);
+            // However it ends, whoever waits for the piece is told.
+            let outcome = catch_unwind(AssertUnwindSafe(|| landing.0.judge(piece, &buffer)))
+                .unwrap_or_else(|_| Judged::Failed(io::Error::other("the writing broke off")));
             // Room for the next piece first, then the news.
             drop(buffer);
             judged(outcome);

@@ -110,6 +110,16 @@ async fn a_callback_that_panics_stops_nobody() {
 }
 
 #[tokio::test]
+async fn a_medium_that_panics_is_a_medium_that_fails() {
+    let bench = Bench::new(3 * MIB);
+    let opened = bench.open().await.unwrap();
+    bench.spy.fail(|seen| if matches!(seen, Seen::Write(..)) { panic!("meant") } else { None });
+    assert!(matches!(put(&opened.part, 0, bench.piece(0)).await, Judged::Failed(_)), "who waits is told");
+    bench.spy.heal();
+    assert!(matches!(put(&opened.part, 0, bench.piece(0)).await, Judged::Right));
+}
+
+#[tokio::test]
 async fn what_the_journal_knows_is_claimed_and_what_it_does_not_know_is_found() {
     let bench = Bench::new(6 * MIB);
     let part = bench.open().await.unwrap().part;
