@@ -3,7 +3,11 @@
 //! A fetch stores a checkpoint only after `fdatasync` has returned, so what the journal says is never ahead of what the
 //! disk holds. Blobs of one piece are never journalled: rehashing them costs less than a commit.
 
-use std::{fs, io, io::Write as _, path::PathBuf};
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{self, Path, PathBuf},
+};
 
 use carrel_model::BlobHash;
 use serde::{Deserialize, Serialize};
@@ -84,11 +88,38 @@ impl FileJournal {
         Self { path: path.into() }
     }
 
+    /// Whether the bytes of this file would be overwritten by the journal, or the journal by them.
+    #[must_use]
+    pub fn is_at(&self, file: &Path) -> bool {
+        let real =
+            |path: &Path| fs::canonicalize(path).or_else(|_| path::absolute(path)).unwrap_or_else(|_| path.into());
+        real(file) == real(&self.path) || real(file) == real(&self.beside())
+    }
+
+    /// Where the next one is written before it replaces the last.
+    fn beside(&self) -> PathBuf {
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".new");
+        beside.into()
+    }
+
+    /// How long it is, if it is there. A device or pipe isn't read, which may never end, nor replaced.
+    fn length(&self) -> io::Result<Option<u64>> {
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(there) if there.is_file() => Ok(Some(there.len())),
+            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "something that is no file is in its place")),
+            Err(error) => Err(error),
+        }
+    }
+
     fn read(&self, blob: BlobHash, pieces: u64) -> io::Result<Option<PieceSet>> {
-        let text = match fs::read(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
+        // Four characters for each byte of eight pieces; what is longer is no journal, and not worth the memory.
+        match self.length()? {
+            Some(length) if length <= pieces / 2 + 1024 => {}
+            _ => return Ok(None),
+        }
+        let text = fs::read(&self.path)?;
         // A damaged journal is no reason to stop: the pieces on disk are found again by their hashes.
         let entry = serde_json::from_slice::<Entry>(&text).ok();
         let entry = entry.filter(|entry| entry.blob == blob && entry.pieces == pieces);
@@ -101,8 +132,8 @@ impl FileJournal {
             pieces: checkpoint.verified.pieces(),
             verified: checkpoint.verified.to_bytes(),
         };
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
+        self.length()?;
+        let beside = self.beside();
         let mut file = fs::File::create(&beside)?;
         file.write_all(&serde_json::to_vec(&entry)?)?;
         file.sync_all()?;
@@ -123,5 +154,41 @@ impl Journal for FileJournal {
         let journal = self.clone();
         let written = tokio::task::spawn_blocking(move || journal.write(&checkpoint)).await;
         written.map_err(JournalError::new)?.map_err(JournalError::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_files_are_read_and_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let blob = BlobHash::of(b"x");
+        let checkpoint = Checkpoint { blob, verified: PieceSet::new(9) };
+        let place = folder.path().join("a");
+        fs::create_dir(&place).unwrap();
+        assert!(FileJournal::new(&place).load(blob, 9).await.is_err());
+        assert!(FileJournal::new(&place).store(std::slice::from_ref(&checkpoint)).await.is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+
+        let journal = FileJournal::new(folder.path().join("b"));
+        assert!(journal.load(blob, 9).await.unwrap().is_none());
+        journal.store(&[checkpoint]).await.unwrap();
+        assert!(journal.load(blob, 9).await.unwrap().is_some());
+        // Longer than any journal of nine pieces.
+        fs::File::options().write(true).open(folder.path().join("b")).unwrap().set_len(1 << 40).unwrap();
+        assert!(journal.load(blob, 9).await.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_journal_in_the_place_of_a_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("sub")).unwrap();
+        fs::write(at("a"), "").unwrap();
+        assert!(FileJournal::new(at("a")).is_at(&at("sub/../a")));
+        assert!(FileJournal::new(at("a")).is_at(&at("a.new")));
+        assert!(!FileJournal::new(at("a")).is_at(&at("b")));
     }
 }
