@@ -185,9 +185,18 @@ async fn one_file_keeps_its_ways() {
     assert!(code == 3 && line["outcome"].as_str().unwrap().contains("damaged"), "{code} {line}");
     for wrong in [&["--rate", "fast"][..], &["--connections", "17"], &["--http2=maybe"], &["--connections", "0"]] {
         let usual = ["--manifest", &manifest, "--out", file, "--journal", journal, &url];
-        let output = run("fetch", &[wrong, &usual].concat());
-        assert_eq!(output.status.code(), Some(2), "{wrong:?} is refused");
+        let (code, line) = fetch(&[wrong, &usual].concat()).await;
+        assert!(code == 2 && line["outcome"].as_str().unwrap().contains(wrong[0].split('=').next().unwrap()), "{line}");
     }
+    let usual = ["--manifest", &manifest, "--out", file, "--sources"];
+    let (code, line) = fetch(&[&usual[..], &["ftp://127.0.0.1/x"]].concat()).await;
+    assert_eq!((code, &line["bytes_fetched"]), (2, &0.into()), "{line}");
+    let (code, line) = fetch(&[&usual[..], &[&url, "--journal", file]].concat()).await;
+    assert!(code == 2 && line["outcome"].as_str().unwrap().contains("journal"), "it would take its place: {line}");
+    shelf.origin.always(Act::Serve);
+    let long = folder.join("x".repeat(250));
+    let (code, line) = fetch(&["--manifest", &manifest, "--out", long.to_str().unwrap(), "--sources", &url]).await;
+    assert_eq!((code, &line["outcome"]), (0, &"verified".into()), "a name that leaves no room: {line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

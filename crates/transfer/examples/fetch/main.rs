@@ -4,7 +4,7 @@
 //! `cargo run --release -p carrel-transfer --example fetch -- --manifest DIR.json --out DIR --sources URL…`
 //!
 //! Exit codes: 0 all verified and durable, 1 not all (the last line says why), 2 wrong arguments, 3 a damaged manifest.
-//! The last line of standard output is one JSON object: `bytes, seconds, bytes_fetched, retries, outcome`; of many also
+//! The last line of standard output is one JSON object, whatever happens: `bytes, seconds, bytes_fetched, retries, outcome`; of many also
 //! `files` and `failed`, and `outcome` is the first failure. Ctrl-C pauses; the same command goes on from there.
 
 mod arguments;
@@ -13,13 +13,14 @@ mod work;
 
 use std::{
     io,
+    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use carrel_model::pieces::Manifest;
+use carrel_model::{BlobHash, pieces::Manifest};
 use carrel_transfer::{
     Control, FetchRequest, Fetcher, FetcherConfig, FileJournal, FixedSources, HttpClient, HttpOptions, State,
 };
@@ -34,6 +35,9 @@ use crate::{
 /// Threads for what blocks; many small files need no thread each.
 const BLOCKING_THREADS: usize = 16;
 
+/// The longest name of a file that has room for the journal's beside it.
+const LONGEST_NAME: usize = 200;
+
 /// How it went.
 struct Outcome {
     /// Of many: how many.
@@ -47,14 +51,29 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
     let start = Instant::now();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            error.print().ok();
+            if error.use_stderr() {
+                let text = error.to_string();
+                print_line(&refused(text.lines().next().unwrap_or("wrong arguments")), start);
+            }
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
     let (outcome, code) = match runtime {
         Ok(runtime) => runtime.block_on(run(&arguments)),
         Err(error) => failed(&format!("no runtime: {error}"), 1),
     };
+    print_line(&outcome, start);
+    ExitCode::from(code)
+}
+
+fn print_line(outcome: &Outcome, start: Instant) {
     let mut line = serde_json::json!({
         "bytes": outcome.bytes, "seconds": start.elapsed().as_secs_f64(), "bytes_fetched": outcome.bytes_fetched,
         "retries": outcome.retries, "outcome": outcome.outcome,
@@ -63,8 +82,8 @@ fn main() -> ExitCode {
         line.insert("files".to_owned(), files.into());
         line.insert("failed".to_owned(), outcome.failed.into());
     }
-    println!("{line}");
-    ExitCode::from(code)
+    // Nobody may be listening any more.
+    writeln!(io::stdout(), "{line}").ok();
 }
 
 async fn run(arguments: &Arguments) -> (Outcome, u8) {
@@ -74,6 +93,14 @@ async fn run(arguments: &Arguments) -> (Outcome, u8) {
         Ok(work) => work,
         Err(error) => return failed(&format!("{shown}: {error}"), 3),
     };
+    let sources = arguments.all_sources();
+    if let Some(source) = sources.iter().find(|source| !matches!(source.scheme(), "http" | "https")) {
+        return failed(&format!("only http and https can be fetched from, not {}", source.scheme()), 2);
+    }
+    let journal = arguments.journal.clone().unwrap_or_else(|| beside(&arguments.out));
+    if matches!(work, Work::One(_)) && FileJournal::new(journal).is_at(&arguments.out) {
+        return failed("the journal can't be in the place of the file", 2);
+    }
     let client = match client(arguments) {
         Ok(client) => client,
         Err(error) => return failed(&error, 2),
@@ -90,6 +117,8 @@ async fn run(arguments: &Arguments) -> (Outcome, u8) {
     }
     let control = Control::new();
     pause_on_signal(control.clone());
+    #[cfg(unix)]
+    let _outlived = outlive_file_limits();
     show_states(&control);
     let outcome = match work {
         Work::One(manifest) => one(&fetcher, manifest, arguments, control).await,
@@ -126,6 +155,10 @@ async fn one(fetcher: &Fetcher, manifest: Manifest, arguments: &Arguments, contr
 
 fn beside(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
+    if out.file_name().is_some_and(|name| name.len() > LONGEST_NAME) {
+        // One that is as long as a name can be leaves no room for more.
+        name = out.with_file_name(BlobHash::of(name.as_encoded_bytes()).to_string()).into();
+    }
     name.push(".carrel-journal");
     name.into()
 }
@@ -142,9 +175,12 @@ fn client(arguments: &Arguments) -> Result<HttpClient, String> {
 
 /// An end before the first byte.
 fn failed(why: &str, code: u8) -> (Outcome, u8) {
-    eprintln!("fetch: {why}");
-    let outcome = why.to_owned();
-    (Outcome { files: None, failed: 1, bytes: 0, bytes_fetched: 0, retries: 0, outcome }, code)
+    writeln!(io::stderr(), "fetch: {why}").ok();
+    (refused(why), code)
+}
+
+fn refused(why: &str) -> Outcome {
+    Outcome { files: None, failed: 1, bytes: 0, bytes_fetched: 0, retries: 0, outcome: why.to_owned() }
 }
 
 /// The first signal pauses, the second cancels.
@@ -157,6 +193,14 @@ fn pause_on_signal(control: Control) {
             control.cancel();
         }
     });
+}
+
+/// A file that grows beyond a limit (`ulimit -f`) is an error of that file, not the end of the process.
+#[cfg(unix)]
+fn outlive_file_limits() -> io::Result<tokio::signal::unix::Signal> {
+    /// `SIGXFSZ` on Linux (but MIPS), macOS and the BSDs.
+    const TOO_LARGE: i32 = 25;
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(TOO_LARGE))
 }
 
 #[cfg(unix)]
