@@ -237,6 +237,11 @@ async fn redirects_are_followed_within_bounds() {
     rig.origin.script((0..5).map(|_| Act::redirect("/next")));
     rig.survives().await;
 
+    // Letters that should have been encoded.
+    let rig = Rig::new(SIZE).await;
+    rig.origin.script([Act::redirect("/nächste Seite")]);
+    rig.survives().await;
+
     let rig = Rig::new(SIZE).await;
     rig.origin.always(Act::redirect("/round"));
     assert!(matches!(rig.fetch().await, Err(FetchError::TooManyRedirects)));

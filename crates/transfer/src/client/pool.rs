@@ -101,6 +101,13 @@ impl Pool {
         }
     }
 
+    /// Closes the connections to this site that nobody uses: a server that lets in no more may count them.
+    pub(super) fn make_way(&self, site: &Site) {
+        if let Some(desk) = self.desks.lock().unwrap_or_else(PoisonError::into_inner).get(site) {
+            desk.state().idle.clear();
+        }
+    }
+
     /// Closes what nobody has used for so long. `false`: nothing is open any more.
     pub(super) fn close_unused(&self, since: Duration) -> bool {
         let mut open = false;

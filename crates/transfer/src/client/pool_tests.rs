@@ -59,6 +59,17 @@ async fn a_kept_connection_that_the_server_closed_is_replaced_silently() {
 }
 
 #[tokio::test]
+async fn kept_connections_make_way_when_a_server_lets_in_no_more() {
+    let (origin, client, _) = plain().await;
+    get(&client, &mut Line::shared(), &source(&origin), 0, 500).await.unwrap();
+    origin.always(Act::Close);
+    get(&client, &mut Line::own(), &source(&origin), 0, 500).await.unwrap_err();
+    origin.recover();
+    get(&client, &mut Line::shared(), &source(&origin), 0, 500).await.unwrap();
+    assert_eq!(origin.connections(), 3, "the first one is closed");
+}
+
+#[tokio::test]
 async fn a_request_that_a_new_connection_did_not_answer_is_not_sent_again() {
     let (origin, client, _) = plain().await;
     origin.always(Act::Close);

@@ -3,6 +3,8 @@
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 
+use std::time::Duration;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri,
     header::{
@@ -10,6 +12,7 @@ use http::{
         UPGRADE, USER_AGENT,
     },
 };
+use tokio::time::timeout;
 use url::{Position, Url};
 
 use super::{
@@ -23,6 +26,8 @@ use super::{
 use crate::{Source, rules::patience::Setback};
 
 const REDIRECTS: usize = 5;
+/// So long the body of a redirect is waited for: about what a new connection takes.
+const REDIRECT_BODY: Duration = Duration::from_millis(250);
 /// How often a request that no server has seen is sent again before it counts as an attempt that failed.
 const UNSEEN: usize = 3;
 
@@ -59,8 +64,8 @@ pub(crate) async fn ask(
             headers.clear();
         }
         url = next;
-        // Read to its end, so that the connection can be used again.
-        error_body(response).await;
+        // Read to its end, so that the connection can be used again – but nobody needs it.
+        timeout(REDIRECT_BODY, error_body(response)).await.ok();
     }
     Err(Setback::TooManyRedirects)
 }
@@ -88,7 +93,10 @@ async fn exchange(
                     }
                     // The others that were kept are likely as stale.
                     Err(Silence::Closed(why)) if kept => (fresh, unseen) = (true, why),
-                    Err(Silence::Closed(why)) => return Err(Setback::Unreachable(why)),
+                    Err(Silence::Closed(why)) => {
+                        client.pool().make_way(site);
+                        return Err(Setback::Unreachable(why));
+                    }
                     Err(Silence::Setback(setback)) => return Err(setback),
                 }
             }
@@ -142,7 +150,9 @@ const fn is_redirect(status: StatusCode) -> bool {
 
 /// Where a redirect leads, if it may be followed.
 fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
-    let mut next = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+    // Servers send addresses with letters that should have been encoded; `join` encodes them.
+    let location = std::str::from_utf8(headers.get(LOCATION)?.as_bytes()).ok()?;
+    let mut next = from.join(location).ok()?;
     // A name and password in an address would become an Authorization header.
     let credentials = !next.username().is_empty() || next.password().is_some();
     let scheme = matches!((from.scheme(), next.scheme()), (_, "https") | ("http", "http"));
