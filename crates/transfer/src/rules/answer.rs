@@ -149,7 +149,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    // Nothing, and `aws-chunked` – object stores repeat how a blob was uploaded – change no byte.
+    let plain =
+        |coding: &[u8]| [&b"identity"[..], b"aws-chunked", b""].iter().any(|name| coding.eq_ignore_ascii_case(name));
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|coding| !plain(coding.trim_ascii()))
 }
 
 fn is_page(headers: &HeaderMap) -> bool {

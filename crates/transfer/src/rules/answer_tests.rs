@@ -56,6 +56,18 @@ fn takes_the_whole_blob_when_the_way_is_short_or_the_only_one() {
 }
 
 #[test]
+fn only_encodings_that_change_bytes_are_lies() {
+    for plain in ["", "identity", "Identity", "aws-chunked", "aws-chunked, identity"] {
+        let whole = answer(ASKED, 206, &[("content-encoding", plain)]);
+        assert_eq!(whole, Answer::Body { skip: 0, page: false }, "{plain:?}");
+    }
+    for encoded in ["gzip", "aws-chunked,gzip", "identity, br", "x"] {
+        let lie = Answer::Setback(Setback::Lied(Lie::Encoding));
+        assert_eq!(answer(ASKED, 206, &[("content-encoding", encoded)]), lie, "{encoded:?}");
+    }
+}
+
+#[test]
 fn tells_a_page_from_a_blob_that_is_one() {
     let html = ("content-type", "Text/HTML; charset=utf-8");
     assert_eq!(answer(ASKED, 200, &[html, ("content-length", "52")]), Answer::Setback(Setback::Page));

@@ -4,6 +4,8 @@
 //! lengths that differ are refused, never guessed. `chunked` overrides a length beside it (RFC 9112, 6.3), and such a
 //! connection is not used again; whether the bytes are right, the pieces tell.
 
+use std::borrow::Cow;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
@@ -48,7 +50,10 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
 pub(super) fn parse(bytes: &[u8]) -> Result<Head, Setback> {
     let mut lines = [httparse::EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut lines);
-    let parsed = httparse::ParserConfig::default().parse_response(&mut response, bytes);
+    let mut config = httparse::ParserConfig::default();
+    // Obsolete, but whoever asks has to understand it (RFC 9112, 5.2).
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    let parsed = config.parse_response(&mut response, bytes);
     if !parsed.map_err(|error| unreadable(&error.to_string()))?.is_complete() {
         return Err(unreadable("it has no end"));
     }
@@ -57,10 +62,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Setback> {
     let mut headers = HeaderMap::with_capacity(response.headers.len());
     for line in response.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|error| unreadable(&error.to_string()))?;
-        let value = HeaderValue::from_bytes(line.value).map_err(|error| unreadable(&error.to_string()))?;
+        let value = HeaderValue::from_bytes(&unfolded(line.value)).map_err(|error| unreadable(&error.to_string()))?;
         headers.append(name, value);
     }
     Ok(Head { status, version, headers })
+}
+
+/// A value of several lines as one line.
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'\n') {
+        return Cow::Borrowed(value);
+    }
+    let lines: Vec<&[u8]> = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    Cow::Owned(lines.join(&b' ').trim_ascii().to_vec())
 }
 
 impl Head {

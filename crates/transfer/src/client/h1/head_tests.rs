@@ -71,6 +71,14 @@ fn a_connection_is_kept_unless_the_server_closes_it() {
     assert!(!parse(b"HTTP/1.0 200 OK\r\n\r\n").unwrap().is_kept());
 }
 
+#[test]
+fn a_value_of_several_lines_is_one_value() {
+    let mut folded = head("Content-Length:\r\n 5\r\nContent-Range: bytes\r\n\t0-4/5\r\nX: a\r\n  b\n c\r\n");
+    assert_eq!(folded.headers["content-range"], "bytes 0-4/5");
+    assert_eq!(folded.headers["x"], "a b c");
+    assert_eq!(folded.framing().unwrap(), Framing::Length(5));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
