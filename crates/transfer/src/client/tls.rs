@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::{
-    ClientConfig,
+    ClientConfig, RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
@@ -49,7 +49,11 @@ impl Tls {
         for pem in extra_roots_pem {
             let before = extra_roots.len();
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                extra_roots.push(certificate?);
+                let certificate = certificate?;
+                // One that can't be read would make every connection fail, those to others included.
+                if RootCertStore::empty().add(certificate.clone()).is_ok() {
+                    extra_roots.push(certificate);
+                }
             }
             if extra_roots.len() == before {
                 return Err(rustls::pki_types::pem::Error::NoItemsFound);

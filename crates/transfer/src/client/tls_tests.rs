@@ -72,7 +72,9 @@ fn without_any_authority_on_the_machine_plain_http_and_given_ones_work() {
 
 #[test]
 fn rubbish_is_no_authority() {
-    for pem in ["", "rubbish", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"] {
+    /// Three zero bytes.
+    const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for pem in ["", "rubbish", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", NO_CERTIFICATE] {
         assert!(Tls::new(&[pem.as_bytes().to_vec()]).is_err(), "{pem}");
     }
 }
