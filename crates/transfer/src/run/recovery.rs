@@ -109,7 +109,7 @@ impl Run {
                     }
                     let gate = self.shared.fetcher.places().not_before(&origin);
                     // This wait is the one the host asked for, unless it has asked somebody else for more.
-                    if gate <= now + wait {
+                    if gate <= self.now() + wait {
                         self.waited_until = gate;
                     }
                 }
