@@ -134,7 +134,10 @@ impl Engine {
         let blobs = Blobs::open(library.clone(), &config.data_dir, Arc::new(SystemDisk), Arc::clone(&clock)).await?;
         let http =
             HttpClient::new(&HttpOptions::default()).map_err(|error| EngineError::Transfer(error.to_string()))?;
-        let fetcher = Fetcher::new(http, FetcherConfig::default());
+        let mut fetching = FetcherConfig::default();
+        // What runs stops where the planner would begin nothing more.
+        fetching.floor_bytes = blobs.space().await?.floor_bytes;
+        let fetcher = Fetcher::new(http, fetching);
         let parts = DownloadsParts {
             library: library.clone(),
             blobs: blobs.clone(),

@@ -28,9 +28,9 @@ pub(super) const POSITION_STEP: i64 = 1 << 20;
 /// How many wishes are taken to the service at once.
 const ASKED_AT_ONCE: usize = 8;
 /// How many are written in one transaction.
-const WRITTEN_AT_ONCE: usize = 64;
+const WRITTEN_AT_ONCE: usize = 128;
 /// How long the first of them waits for the others.
-const GATHERED_FOR: Duration = Duration::from_millis(100);
+const GATHERED_FOR: Duration = Duration::from_millis(400);
 
 /// Authorises, reserves and queues; gives the download that is there already where that is what was asked for.
 pub(super) async fn start(
@@ -41,7 +41,7 @@ pub(super) async fn start(
     match look(queue, profile, request).await? {
         Wish::There(id) => queue.one(profile, id).await,
         Wish::Paused(id) => super::commands::resume(queue, profile, id).await,
-        Wish::New(quality, there) => authorised(queue, profile, request, quality, there).await,
+        Wish::New(quality, there) => authorised(queue, profile, request, quality, there.map(|row| *row)).await,
     }
 }
 
@@ -132,7 +132,7 @@ async fn grant(
     match look(queue, profile, request).await? {
         Wish::There(_) => Ok(None),
         Wish::Paused(id) => super::commands::resume(queue, profile, id).await.map(|_| None),
-        Wish::New(quality, there) => Ok(Some((ask(queue, profile, request, quality).await?, there))),
+        Wish::New(quality, there) => Ok(Some((ask(queue, profile, request, quality).await?, there.map(|row| *row)))),
     }
 }
 
@@ -153,7 +153,7 @@ async fn look(queue: &Queue, profile: ProfileId, request: StartDownload) -> Resu
             return Ok(Wish::There(row.id));
         }
     }
-    Ok(Wish::New(quality, there))
+    Ok(Wish::New(quality, there.map(Box::new)))
 }
 
 /// What to do about a wish.
@@ -163,7 +163,7 @@ enum Wish {
     /// It is there and was stopped.
     Paused(DownloadId),
     /// The service is to be asked, in this quality; and what there is of the wish already.
-    New(Quality, Option<DownloadRow>),
+    New(Quality, Option<Box<DownloadRow>>),
 }
 
 /// Completed, but past its last day or behind the catalogue.
@@ -228,9 +228,12 @@ async fn write(
     reserve(queue, &grants.iter().map(|(grant, _)| &grant.granted).collect::<Vec<_>>()).await?;
     let mut tx = queue.library.write().await?;
     let mut ids = Vec::with_capacity(grants.len());
+    // In the order of their hashes, so that each page of the tables is come to once.
+    let mut blobs: Vec<_> = grants.iter().flat_map(|(grant, _)| &grant.granted.blobs).collect();
+    blobs.sort_unstable_by_key(|blob| blob.manifest.hash());
+    let expected = blobs.into_iter().map(|blob| (&blob.manifest, blob.kind, blob.mime.as_str()));
+    queue.blobs.expect_all(&lock, &mut tx, expected).await?;
     for (grant, there) in grants {
-        let blobs = grant.granted.blobs.iter().map(|blob| (&blob.manifest, blob.kind, blob.mime.as_str()));
-        queue.blobs.expect_all(&lock, &mut tx, blobs).await?;
         let id = grant.record(queue, &mut tx, profile, there.as_ref()).await?;
         let items = items::expand(&grant.granted, &grant.unit, grant.request.lesson_id, grant.quality);
         items::insert(&mut tx, id, profile, &items).await?;
