@@ -39,6 +39,25 @@ impl Identity {
         Self::make(flaw).map_err(io::Error::other)
     }
 
+    /// A certificate that is its own authority, as `openssl req -x509` makes them, from the beginning of a year for ten
+    /// years.
+    pub fn its_own_authority(names: Vec<String>, begun: i32) -> io::Result<Self> {
+        let make = || {
+            let mut params = CertificateParams::new(names)?;
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            (params.not_before, params.not_after) = (date_time_ymd(begun, 1, 1), date_time_ymd(begun + 10, 1, 1));
+            let key = KeyPair::generate()?;
+            let certificate = params.self_signed(&key)?;
+            let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+            Ok::<_, rcgen::Error>(Self {
+                authority_pem: certificate.pem(),
+                certificate: certificate.der().clone(),
+                key,
+            })
+        };
+        make().map_err(io::Error::other)
+    }
+
     /// The authority's certificate, for clients to trust. With [`Flaw::SelfSigned`] it vouches for somebody else.
     #[must_use]
     pub fn authority_pem(&self) -> &str {

@@ -15,6 +15,7 @@ mod fixture;
 pub(crate) mod fuzzing;
 mod h1;
 mod http2;
+mod pinned;
 mod pool;
 mod proxy;
 mod request;

@@ -14,7 +14,10 @@ use rustls::{
 use rustls_platform_verifier::Verifier;
 use tokio_rustls::TlsConnector;
 
-use super::wire::{Ahead, Wire};
+use super::{
+    pinned::Pinned,
+    wire::{Ahead, Wire},
+};
 use crate::rules::patience::Setback;
 
 /// Which protocols are offered.
@@ -80,7 +83,8 @@ impl Tls {
         }
         let provider = CryptoProvider::get_default()
             .map_or_else(|| Arc::new(rustls::crypto::ring::default_provider()), Arc::clone);
-        let verifier = Arc::new(self.verifier(Arc::clone(&provider))?);
+        let system = self.verifier(Arc::clone(&provider))?;
+        let verifier = Arc::new(Pinned { system, given: self.extra_roots.clone() });
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()

@@ -78,3 +78,30 @@ fn rubbish_is_no_authority() {
         assert!(Tls::new(&[pem.as_bytes().to_vec()]).is_err(), "{pem}");
     }
 }
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_trusted_for_its_names_and_days_alone() {
+    use carrel_testbed::http_origin::Identity;
+    let trusted = |names: &[&str], begun| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Arc::new(Identity::its_own_authority(names, begun).unwrap())
+    };
+    let right = trusted(&["localhost", "127.0.0.1"], 2024);
+    let other = trusted(&["localhost"], 2024);
+    let cases = [
+        ("trusted as it is", Arc::clone(&right), Some(Arc::clone(&right)), true),
+        ("another one of the same name", other, Some(Arc::clone(&right)), false),
+        ("given to nobody", Arc::clone(&right), None, false),
+        ("for another name", trusted(&["elsewhere.test"], 2024), None, false),
+        ("past its days", trusted(&["localhost"], 2010), None, false),
+    ];
+    for (what, served, given, taken) in cases {
+        let origin = Setup::new(content(10)).tls(Arc::clone(&served)).start().await.unwrap();
+        let given = if what.starts_with("given") { None } else { given.or_else(|| Some(Arc::clone(&served))) };
+        let roots = given.iter().map(|identity| identity.authority_pem().as_bytes().to_vec()).collect::<Vec<_>>();
+        let tls = Tls::new(&roots).unwrap();
+        let wire = Wire::Tcp(TcpStream::connect(origin.address()).await.unwrap());
+        let shaken = within(tls.wrap(wire, "localhost", Offer::Either)).await;
+        assert_eq!(shaken.is_ok(), taken, "{what}: {:?}", shaken.err());
+    }
+}
