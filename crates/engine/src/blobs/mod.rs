@@ -215,7 +215,7 @@ impl Blobs {
         kind: AssetKind,
         mime: &str,
     ) -> Result<(), EngineError> {
-        self.expect_all(lock, tx, std::iter::once((manifest, kind, mime))).await
+        self.expect_all(lock, tx, &[(manifest, kind, mime)]).await
     }
 
     /// As [`expect`](Self::expect), for many.
@@ -223,7 +223,7 @@ impl Blobs {
         &self,
         _lock: &StoreLock<'_>,
         tx: &mut WriteTx,
-        blobs: impl Iterator<Item = (&Manifest, AssetKind, &str)> + Send,
+        blobs: &[(&Manifest, AssetKind, &str)],
     ) -> Result<(), EngineError> {
         rows::insert(tx, blobs).await
     }

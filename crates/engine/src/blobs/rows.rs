@@ -34,16 +34,12 @@ impl BlobRow {
 /// Rows of one statement.
 const AT_ONCE: usize = 250;
 
-pub(super) async fn insert(
-    tx: &mut WriteTx,
-    blobs: impl Iterator<Item = (&Manifest, AssetKind, &str)> + Send,
-) -> Result<(), EngineError> {
-    let mut blobs = blobs.peekable();
-    while blobs.peek().is_some() {
-        let mut rows = Vec::with_capacity(AT_ONCE);
-        for (manifest, kind, mime) in blobs.by_ref().take(AT_ONCE) {
-            rows.push((manifest.hash(), manifest.size(), kind, mime, hex::encode(manifest.to_binary())));
-        }
+pub(super) async fn insert(tx: &mut WriteTx, blobs: &[(&Manifest, AssetKind, &str)]) -> Result<(), EngineError> {
+    for blobs in blobs.chunks(AT_ONCE) {
+        let row = |(manifest, kind, mime): &(&Manifest, AssetKind, &str)| {
+            (manifest.hash(), manifest.size(), *kind, (*mime).to_owned(), hex::encode(manifest.to_binary()))
+        };
+        let rows: Vec<_> = blobs.iter().map(row).collect();
         let rows = serde_json::to_string(&rows)?;
         sqlx::query(
             "INSERT INTO blobs (hash, size, kind, mime)

@@ -191,10 +191,11 @@ async fn assets_of_unit(
     profile: ProfileId,
     unit: UnitId,
 ) -> Result<Vec<(u32, Asset)>, EngineError> {
+    // CROSS: in this order, or SQLite may read every rendition there is for each unit.
     let mut rows = sqlx::query(
         "SELECT s.*, r.quality, r.hash, r.size, r.mime, r.width, r.height, r.bitrate, a.position FROM unit_assets a
-         JOIN assets s ON s.profile_id = a.profile_id AND s.id = a.asset_id
-         JOIN renditions r ON r.profile_id = s.profile_id AND r.asset_id = s.id
+         CROSS JOIN assets s ON s.profile_id = a.profile_id AND s.id = a.asset_id
+         CROSS JOIN renditions r ON r.profile_id = s.profile_id AND r.asset_id = s.id
          WHERE a.profile_id = ?1 AND a.unit_id = ?2 ORDER BY a.position",
     )
     .bind(profile.to_string())

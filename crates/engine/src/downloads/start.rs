@@ -231,8 +231,8 @@ async fn write(
     // In the order of their hashes, so that each page of the tables is come to once.
     let mut blobs: Vec<_> = grants.iter().flat_map(|(grant, _)| &grant.granted.blobs).collect();
     blobs.sort_unstable_by_key(|blob| blob.manifest.hash());
-    let expected = blobs.into_iter().map(|blob| (&blob.manifest, blob.kind, blob.mime.as_str()));
-    queue.blobs.expect_all(&lock, &mut tx, expected).await?;
+    let expected: Vec<_> = blobs.into_iter().map(|blob| (&blob.manifest, blob.kind, blob.mime.as_str())).collect();
+    queue.blobs.expect_all(&lock, &mut tx, &expected).await?;
     for (grant, there) in grants {
         let id = grant.record(queue, &mut tx, profile, there.as_ref()).await?;
         let items = items::expand(&grant.granted, &grant.unit, grant.request.lesson_id, grant.quality);
