@@ -8,7 +8,9 @@ use carrel_engine::{
     access::view::ProfileView,
     downloads::view::{DownloadsView, MoveDownload},
     events::EventBus,
-    playback::view::PlaybackView, settings::Settings, sync::view::SyncView,
+    playback::view::PlaybackView,
+    settings::Settings,
+    sync::view::SyncView,
 };
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::watch;
