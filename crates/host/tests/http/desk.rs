@@ -6,12 +6,8 @@ use carrel_engine::model::{LearnerId, lease::Role};
 use carrel_engine::ports::{FileSecrets, SystemClock, UnknownLink, http_client};
 use carrel_host::{EngineConfig, Host, HostConfig, Ports, http::HttpHost, media::MediaAddresses};
 use carrel_service::{
-    RunningService, Service,
-    accounts::Passwords,
-    clock::system_clock,
-    config::Config,
-    publish::publish_folder,
-    store::{Account, Store as _},
+    RunningService, Service, accounts::Passwords, clock::system_clock, config::Config, publish::publish_folder,
+    store::Account,
 };
 use http::{StatusCode, header};
 use serde_json::{Value, json};
