@@ -19,13 +19,7 @@ use carrel_engine::{
 };
 use carrel_model::{ProfileId, content::Quality, download::DownloadState, lease::Role};
 use carrel_service::{
-    Service,
-    accounts::Passwords,
-    clock::system_clock,
-    config::Config,
-    publish::publish_folder,
-    start,
-    store::{Account, Store as _},
+    Service, accounts::Passwords, clock::system_clock, config::Config, publish::publish_folder, start, store::Account,
 };
 use carrel_testbed::relay::Relay;
 

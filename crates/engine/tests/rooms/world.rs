@@ -20,13 +20,8 @@ use carrel_engine::{
 };
 use carrel_model::{LearnerId, ProfileId, content::LessonKind, lease::Role};
 use carrel_service::{
-    RunningService, Service,
-    accounts::Passwords,
-    clock::system_clock,
-    config::Config,
-    publish::publish_folder,
-    start,
-    store::{Account, Store as _},
+    RunningService, Service, accounts::Passwords, clock::system_clock, config::Config, publish::publish_folder, start,
+    store::Account,
 };
 use carrel_testbed::relay::Relay;
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
