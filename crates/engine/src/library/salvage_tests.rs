@@ -6,6 +6,7 @@ use std::{
 };
 
 use carrel_model::{TimeMs, trusted_time::Reading};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::super::{DATABASE_FILE, Library};
 use crate::{OpenNotice, ports::Clock};
@@ -50,7 +51,26 @@ async fn used(folder: &Path, object: &str) -> (PathBuf, usize, usize) {
         .unwrap();
     let page: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(library.readers()).await.unwrap();
     library.close().await;
+    everything_is_in_the_file(folder).await;
     (folder.join(DATABASE_FILE), usize::try_from(root).unwrap(), usize::try_from(page).unwrap())
+}
+
+/// What the log beside the file still held would mend the damage that a test does to the file. Whoever closed last may have
+/// left it, when a reader was still letting go.
+async fn everything_is_in_the_file(folder: &Path) {
+    let options = SqliteConnectOptions::new().filename(folder.join(DATABASE_FILE));
+    for _ in 0..1_000 {
+        let mut connection = options.connect().await.unwrap();
+        let (busy, ..): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let log = fs::metadata(folder.join(format!("{DATABASE_FILE}-wal"))).map_or(0, |log| log.len());
+        if busy == 0 && log == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the log beside the database stays");
 }
 
 /// Opens it again: everything that only this device has must be there.
