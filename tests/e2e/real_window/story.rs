@@ -52,6 +52,9 @@ async fn a_unit_is_taken_along_and_everything_arrives_once() {
     the_service_has_it_once(&desk, &waiting, film).await;
 }
 
+/// Connections that one download may open.
+const MOST_LANES: usize = 4;
+
 fn is_away(state: &str) -> bool {
     matches!(state, "limited" | "offline")
 }
@@ -71,6 +74,8 @@ async fn download_with_a_kill_in_the_middle(desk: &Desk, window: Window, unit: &
     window.attribute(&hook("row-progress"), "aria-valuenow", |now| now.parse::<f64>().is_ok_and(|now| now > 0.0)).await;
     let before = bytes_reach(desk, film_bytes / 2, is_film).await;
     assert!(before < film_bytes, "the kill is in mid-download");
+    // Each connection has a piece in the air.
+    let lanes = desk.relay.passed().into_iter().filter(is_film).count().clamp(1, MOST_LANES) as u64;
     window.kill().await;
     // What the relay still holds for the dead app isn't handed to anybody.
     desk.relay.cut();
@@ -82,8 +87,8 @@ async fn download_with_a_kill_in_the_middle(desk: &Desk, window: Window, unit: &
     assert!(fetched >= film_bytes, "the film went through the relay: {fetched} of {film_bytes}");
     let asked: Vec<_> = desk.relay.passed().into_iter().filter(is_film).map(|p| (p.range, p.body_bytes)).collect();
     assert!(
-        again <= PIECE + ON_THE_WIRE,
-        "{again} bytes of the film were fetched twice; {before} came before the kill: {asked:?}"
+        again <= lanes * (PIECE + ON_THE_WIRE),
+        "{again} bytes of the film were fetched twice by {lanes} connections; {before} came before the kill: {asked:?}"
     );
     window
 }
