@@ -202,7 +202,9 @@ impl Plan {
         if at + 1 < end || end >= asked_end {
             return None;
         }
-        if self.wrong.contains_key(&end) {
+        // One racer is enough.
+        let is_raced = self.lanes.values().filter(|other| other.at == end).count() > 1;
+        if is_raced || self.wrong.contains_key(&end) {
             return None;
         }
         let slow_after = self.slow_after;
