@@ -83,7 +83,7 @@ fn names(proof: &str) -> Vec<&str> {
     quoted.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).collect()
 }
 
-/// The functions that carry a test attribute, in every Rust file of ours.
+/// The functions that carry a test attribute, and those listed in `on_both_stores!`, in every Rust file of ours.
 fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for folder in ["crates", "tests", "src-tauri", "xtask"] {
@@ -99,9 +99,14 @@ fn collect(folder: &Path, found: &mut BTreeSet<String>) {
             collect(&path, found);
         } else if path.extension().is_some_and(|ending| ending == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let mut after_attribute = false;
+            let (mut after_attribute, mut listed) = (false, false);
             for line in text.lines().map(str::trim) {
-                if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                if listed {
+                    listed = line != "}";
+                    found.extend(line.strip_suffix(',').map(str::to_owned));
+                } else if line.ends_with("on_both_stores! {") {
+                    listed = true;
+                } else if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                     after_attribute = true;
                 } else if let Some(name) = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn ")) {
                     if after_attribute {
