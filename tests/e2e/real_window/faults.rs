@@ -91,7 +91,9 @@ async fn a_damaged_blob_is_noticed_and_fetched_again() {
     }
     screens::ready_offline(&window, &unit).await;
     let again = desk.relay.bytes_of(is_film) - before;
-    assert_eq!(again, film_bytes - kept, "only what was cut off is fetched again");
+    let missing = film_bytes - kept;
+    // A piece that a connection is slow with may be asked for by another one, too.
+    assert!((missing..=missing + (1 << 20)).contains(&again), "{again} bytes for the {missing} that were cut off");
     screens::open_lesson(&window, &unit, "video").await;
     screens::plays(&window, "lesson-video").await;
     no_panic(&window);
