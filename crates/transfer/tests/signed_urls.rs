@@ -27,12 +27,13 @@ use carrel_model::{BlobHash, TimeMs};
 use carrel_testbed::relay::{Network, Relay};
 use carrel_transfer::{
     Broker, Control, FetchRequest, Fetcher, FetcherConfig, FileJournal, HttpClient, HttpOptions, Job, NoJournal,
-    Places, ResolveReason, Signed, Signer, Source, SourceError, SystemClock,
+    Places, ResolveReason, Signed, Signer, Source, SourceError, Sources, SystemClock,
 };
 use rig::{MIB, content, manifest_of};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 
 /// The service's clock is ahead by this.
@@ -48,6 +49,9 @@ struct Service {
     link: tokio::sync::Mutex<Duration>,
     /// Where clients find it.
     base: Mutex<String>,
+    /// How many have come to the broker for an address, and how many must have before anything is signed.
+    asked: watch::Sender<u64>,
+    gathers: AtomicU64,
     /// When it was asked to sign, why, and how many.
     signed: Mutex<Vec<(Duration, ResolveReason, usize)>>,
     refused: AtomicU64,
@@ -65,6 +69,8 @@ impl Service {
             life,
             link: tokio::sync::Mutex::default(),
             base: Mutex::default(),
+            asked: watch::Sender::new(0),
+            gathers: AtomicU64::new(0),
             signed: Mutex::default(),
             refused: AtomicU64::new(0),
             cut: AtomicU64::new(0),
@@ -136,6 +142,8 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 #[async_trait::async_trait]
 impl Signer for Service {
     async fn sign(&self, wanted: Vec<BlobHash>, reason: ResolveReason) -> Result<Signed, SourceError> {
+        let gathers = self.gathers.load(Ordering::SeqCst);
+        self.asked.subscribe().wait_for(|asked| *asked >= gathers).await.unwrap();
         let now = self.elapsed();
         self.signed.lock().unwrap().push((now, reason, wanted.len()));
         let base = self.base.lock().unwrap().clone();
@@ -146,6 +154,24 @@ impl Signer for Service {
         };
         let urls = wanted.into_iter().map(sign).collect();
         Ok(Signed { urls, server_now: Some(self.clock(now)), ..Signed::default() })
+    }
+}
+
+/// The broker, and a count of those who come to it.
+struct Counted {
+    broker: Arc<Broker>,
+    service: Arc<Service>,
+}
+
+#[async_trait::async_trait]
+impl Sources for Counted {
+    async fn resolve(&self, blob: BlobHash, reason: ResolveReason) -> Result<Vec<Source>, SourceError> {
+        self.service.asked.send_modify(|asked| *asked += 1);
+        self.broker.resolve(blob, reason).await
+    }
+
+    async fn renew(&self, blob: BlobHash, reason: ResolveReason, held: &[Source]) -> Result<Vec<Source>, SourceError> {
+        self.broker.renew(blob, reason, held).await
     }
 }
 
@@ -228,12 +254,14 @@ async fn two_dozen_fetches_share_each_renewal() {
     let town = Town::new(&contents, 1_000_000_000, Duration::from_millis(500)).await;
     // So many buffers between would take everything in at once: here the service itself is slow.
     *town.service.link.lock().await = Duration::from_millis(2);
+    // A busy machine may let them come one by one: the first request is answered when all have come.
+    town.service.gathers.store(24, Ordering::SeqCst);
     let jobs = contents.iter().map(|content| {
         let manifest = manifest_of(content);
         let path = town.folder.path().join(manifest.hash().to_string());
         Job { request: FetchRequest::new(manifest, path), journal: Arc::new(NoJournal) }
     });
-    let sources: Arc<Broker> = Arc::clone(&town.broker);
+    let sources = Arc::new(Counted { broker: Arc::clone(&town.broker), service: Arc::clone(&town.service) });
     let mut many = town.fetcher.fetch_many(jobs, sources, Places::default(), Control::new());
     let mut there = 0;
     while let Some((hash, result)) = tokio::time::timeout(Duration::from_secs(60), many.next()).await.expect("an end") {
