@@ -6,4 +6,6 @@ mod healing;
 mod offline;
 mod sessions;
 mod signing_out;
+mod wal;
+mod wal_cuts;
 mod world;

@@ -251,6 +251,11 @@ impl Device {
         Self::open(self.folder).await
     }
 
+    /// Where it keeps its data.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Changes the device's database behind the engine's back.
     pub(crate) async fn meddle(&self, sql: &str) {
         let path = self.folder.join("carrel.db");
