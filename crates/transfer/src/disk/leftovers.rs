@@ -4,12 +4,26 @@ use std::io;
 
 use carrel_model::pieces::{Manifest, PIECE_BYTES};
 
-use crate::{PieceSet, disk::layer::OpenFile};
+use crate::{
+    PieceSet,
+    disk::{beginnings, layer::OpenFile},
+};
 
 /// How many pieces after a known one are rehashed whatever their first bytes are.
 const NEAR_PIECES: u64 = 32;
 /// How much of a farther piece is looked at to tell written from reserved.
 const PROBE_BYTES: u64 = 4 << 10;
+/// So many beginnings are kept in memory until somebody goes on with them.
+const BEGUN_PIECES: usize = 8;
+
+/// What an earlier run left.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    /// Whole pieces, hashed and right.
+    pub(crate) found: Vec<u64>,
+    /// Beginnings of pieces, as they were kept.
+    pub(crate) begun: Vec<(u64, Vec<u8>)>,
+}
 
 /// The buffer needed to read a piece of this blob.
 pub(crate) fn buffer_bytes(manifest: &Manifest) -> usize {
@@ -27,7 +41,8 @@ pub(crate) fn holds(file: &dyn OpenFile, manifest: &Manifest, piece: u64, buffer
     }
 }
 
-/// Which pieces an earlier run wrote but didn't get to record: those that hash right, in a file that was `before` long.
+/// What an earlier run wrote but didn't get to record: pieces that hash right and beginnings with their seal, in a file that
+/// was `before` long.
 ///
 /// A reserved file is full length from the start, so most of what is missing are zeros nobody wrote. Near a piece
 /// that is known everything is hashed; farther away only what doesn't begin with zeros.
@@ -37,8 +52,8 @@ pub(crate) fn unrecorded(
     known: &PieceSet,
     before: u64,
     buffer: &mut Vec<u8>,
-) -> io::Result<Vec<u64>> {
-    let mut found = Vec::new();
+) -> io::Result<Leftovers> {
+    let mut leftovers = Leftovers::default();
     let mut near = NEAR_PIECES;
     for piece in 0..manifest.piece_count() {
         let (start, length) = manifest.piece_range(piece);
@@ -47,16 +62,22 @@ pub(crate) fn unrecorded(
         }
         if known.contains(piece) {
             near = NEAR_PIECES;
-        } else if (near > 0 || !starts_with_zeros(file, start, length, buffer)?)
-            && holds(file, manifest, piece, buffer)?
-        {
-            found.push(piece);
-            near = NEAR_PIECES;
-        } else {
-            near = near.saturating_sub(1);
+            continue;
         }
+        if near > 0 || !starts_with_zeros(file, start, length, buffer)? {
+            if holds(file, manifest, piece, buffer)? {
+                leftovers.found.push(piece);
+                near = NEAR_PIECES;
+                continue;
+            }
+            let begun = buffer.get(..beginnings::found(manifest, piece, buffer)).unwrap_or_default();
+            if !begun.is_empty() && leftovers.begun.len() < BEGUN_PIECES {
+                leftovers.begun.push((piece, begun.to_vec()));
+            }
+        }
+        near = near.saturating_sub(1);
     }
-    Ok(found)
+    Ok(leftovers)
 }
 
 fn starts_with_zeros(file: &dyn OpenFile, start: u64, length: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {

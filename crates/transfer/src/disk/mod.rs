@@ -4,6 +4,7 @@
 //! [`Disk`] is what all fetches of one fetcher share, [`Part`] the file of one of them. `layer` is the way to the files,
 //! `buffers` bounds the memory, `writers` are the threads, `syncer` keeps the order of durability, `ledger` the room.
 
+mod beginnings;
 mod buffers;
 mod layer;
 mod ledger;
@@ -28,6 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::{FetchError, Journal};
 
+pub(crate) use beginnings::Beginning;
 pub(crate) use buffers::Buffer;
 pub use layer::{FileId, FileLayer, FileStat, OpenFile};
 pub(crate) use part::{FileState, Judged, Opened, Part};
@@ -68,6 +70,7 @@ struct Shared {
     /// How many short calls to the system run at once.
     turns: Semaphore,
     volumes: Mutex<BTreeMap<u64, Arc<syncer::Volume>>>,
+    pending: Arc<beginnings::Pending>,
 }
 
 impl Disk {
@@ -80,6 +83,7 @@ impl Disk {
             writers: writers::Writers::new(options.writers),
             turns: Semaphore::new(SHORT_CALLS),
             volumes: Mutex::default(),
+            pending: Arc::default(),
         }))
     }
 
@@ -120,6 +124,10 @@ impl Disk {
 
     fn writers(&self) -> &writers::Writers {
         &self.0.writers
+    }
+
+    fn pending(&self) -> &Arc<beginnings::Pending> {
+        &self.0.pending
     }
 
     fn floor_bytes(&self) -> u64 {

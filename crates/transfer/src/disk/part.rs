@@ -18,11 +18,14 @@ use tokio::{runtime::Handle, sync::Notify, time::Instant};
 use crate::{
     FetchError, Journal, PieceSet,
     disk::{
-        Disk, blocking,
+        Disk,
+        beginnings::Step,
+        blocking,
         buffers::Buffer,
         folder,
         layer::FileStat,
-        leftovers, lock,
+        leftovers::{self, Leftovers},
+        lock,
         room::{Place, Promise},
         syncer::{Known, Record},
     },
@@ -58,6 +61,8 @@ pub(crate) struct Opened {
     pub(crate) claimed: PieceSet,
     /// Pieces the journal doesn't know, hashed just now and right.
     pub(crate) found: Vec<u64>,
+    /// Beginnings of pieces that an earlier run didn't get to complete. Nothing says that they are right.
+    pub(crate) begun: Vec<(u64, Vec<u8>)>,
 }
 
 /// An open part file; clones are the same one. What was right when the last is dropped still becomes durable and recorded.
@@ -88,6 +93,7 @@ impl Part {
         path: PathBuf,
         journal: Arc<dyn Journal>,
     ) -> Result<Opened, FetchError> {
+        disk.pending().none(&path).await;
         let opening = (disk.clone(), Arc::clone(&manifest), path.clone());
         let open = move || {
             let (disk, manifest, path) = opening;
@@ -106,6 +112,7 @@ impl Part {
         };
         let (file, volume, promise, before) = disk.shortly(open).await?;
         let claimed = claimed(&manifest, &*journal, before).await?;
+        let complete = PieceSet::new(manifest.piece_count());
         let record = Arc::new(Record {
             blob: manifest.hash(),
             file: file.0,
@@ -122,12 +129,12 @@ impl Part {
             path,
             record,
             promise,
-            hands: Mutex::new(Hands { modified: file.2, strange: false }),
+            hands: Mutex::new(Hands { modified: file.2, strange: false, complete }),
             submitted: AtomicUsize::new(0),
             idle: Notify::new(),
         }));
-        let found = part.look(&claimed, before).await?;
-        Ok(Opened { part, claimed, found })
+        let Leftovers { found, begun } = part.look(&claimed, before).await?;
+        Ok(Opened { part, claimed, found, begun })
     }
 
     /// Hashes the bytes of a piece, writes them if they are right, and then calls back: all on a writer's thread.
@@ -141,6 +148,22 @@ impl Part {
             // Room for the next piece first, then the news.
             drop(buffer);
             judged(outcome);
+            drop(landing);
+        }));
+    }
+
+    /// Keeps the beginning of a piece, and then calls back. If it can't be kept that is no loss: whoever writes the piece
+    /// will hear of it.
+    pub(crate) fn keep(&self, step: Step, kept: impl FnOnce() + Send + 'static) {
+        self.0.submitted.fetch_add(1, Ordering::AcqRel);
+        let landing = Landing(Arc::clone(&self.0));
+        let writing = self.0.disk.pending().begin(&self.0.path);
+        self.0.disk.writers().submit(Box::new(move || {
+            if let Ok(Err(error)) = catch_unwind(AssertUnwindSafe(|| landing.0.keep(&step))) {
+                tracing::debug!(blob = %landing.0.manifest.hash(), %error, "the beginning of a piece was not kept");
+            }
+            drop(writing);
+            kept();
             drop(landing);
         }));
     }
@@ -159,6 +182,7 @@ impl Part {
 
     /// A piece that was claimed or right is not there any more: the journal forgets it.
     pub(crate) fn lost(&self, piece: u64) {
+        lock(&self.0.hands).complete.remove(piece);
         self.0.record.lost(piece);
     }
 
@@ -222,19 +246,19 @@ impl Part {
         &self.0.record
     }
 
-    async fn look(&self, claimed: &PieceSet, before: u64) -> Result<Vec<u64>, FetchError> {
+    async fn look(&self, claimed: &PieceSet, before: u64) -> Result<Leftovers, FetchError> {
         // Nobody sends the one piece of an empty blob: it is always there.
         if before == 0 && self.0.manifest.size() > 0 {
-            return Ok(Vec::new());
+            return Ok(Leftovers::default());
         }
         let mut buffer = self.0.disk.buffer(leftovers::buffer_bytes(&self.0.manifest)).await;
         let (part, claimed) = (Arc::clone(&self.0), claimed.clone());
         blocking(move || {
-            let found = leftovers::unrecorded(&*part.record.file, &part.manifest, &claimed, before, &mut buffer)?;
-            for piece in &found {
+            let leftovers = leftovers::unrecorded(&*part.record.file, &part.manifest, &claimed, before, &mut buffer)?;
+            for piece in &leftovers.found {
                 part.record.written(*piece, part.manifest.piece_range(*piece).1);
             }
-            Ok(found)
+            Ok(leftovers)
         })
         .await
     }
@@ -245,6 +269,8 @@ struct Hands {
     /// When it was written into by us, the last time.
     modified: Option<SystemTime>,
     strange: bool,
+    /// Pieces written as a whole: no beginning goes over them any more.
+    complete: PieceSet,
 }
 
 impl Hands {
@@ -278,20 +304,35 @@ impl Shared {
 
     fn write(&self, piece: u64, bytes: &[u8]) -> io::Result<()> {
         let (start, length) = self.manifest.piece_range(piece);
-        let file = &self.record.file;
         self.place().may_write(length)?;
         {
             // Only one writes into a file at a time, which the system sees to anyway.
             let mut hands = lock(&self.hands);
-            let stat = file.stat()?;
-            hands.look(stat);
-            // A write behind the cut would make the file long again and hide the hole.
-            hands.strange |= self.manifest.piece_count() > 1 && stat.length < self.manifest.size();
-            file.write_at(bytes, start)?;
-            hands.modified = file.stat()?.modified;
+            hands.complete.insert(piece);
+            self.write_at(&mut hands, bytes, start)?;
         }
         self.promise.written(length);
         self.record.written(piece, length);
+        Ok(())
+    }
+
+    fn keep(&self, step: &Step) -> io::Result<()> {
+        self.place().may_write(step.bytes.len() as u64)?;
+        let mut hands = lock(&self.hands);
+        if hands.complete.contains(step.piece) {
+            return Ok(());
+        }
+        self.write_at(&mut hands, &step.bytes, self.manifest.piece_range(step.piece).0 + step.offset as u64)
+    }
+
+    fn write_at(&self, hands: &mut Hands, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let file = &self.record.file;
+        let stat = file.stat()?;
+        hands.look(stat);
+        // A write behind the cut would make the file long again and hide the hole.
+        hands.strange |= self.manifest.piece_count() > 1 && stat.length < self.manifest.size();
+        file.write_at(bytes, offset)?;
+        hands.modified = file.stat()?.modified;
         Ok(())
     }
 

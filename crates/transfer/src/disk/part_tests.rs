@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::disk::{
-    DiskOptions,
+    DiskOptions, beginnings,
     spy::{Seen, Spy, SpyFiles, SpyJournal},
 };
 
@@ -337,4 +337,57 @@ async fn an_empty_blob_is_found_at_once() {
     assert_eq!(opened.part.state().await.unwrap(), FileState::Whole);
     opened.part.finish(true).await.unwrap();
     assert_eq!(std::fs::metadata(bench.path()).unwrap().len(), 0);
+}
+
+/// The step after so many bytes of a piece have come.
+fn step(bench: &Bench, piece: u64, arrived: usize) -> Step {
+    let length = bench.piece(piece).len();
+    beginnings::Beginning::new(&bench.manifest, piece).step(&bench.piece(piece)[..arrived], length).unwrap()
+}
+
+async fn keep(part: &Part, step: Step) {
+    let (told, kept) = oneshot::channel();
+    part.keep(step, move || told.send(()).unwrap());
+    kept.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_piece_is_there_after_a_kill() {
+    let bench = Bench::new(4 * MIB);
+    let part = bench.open().await.unwrap().part;
+    put(&part, 0, bench.piece(0)).await;
+    keep(&part, step(&bench, 1, 700_000)).await;
+    drop(part);
+    let opened = bench.open().await.unwrap();
+    assert_eq!(opened.found, [0]);
+    let (piece, bytes) = &opened.begun[0];
+    assert_eq!((*piece, bytes.len(), opened.begun.len()), (1, 5 * 128 << 10, 1));
+    assert!(*bytes == bench.piece(1)[..bytes.len()]);
+    assert!(matches!(put(&opened.part, 1, bench.piece(1)).await, Judged::Right));
+    assert!(bench.open().await.unwrap().begun.is_empty(), "a complete piece has no beginning");
+}
+
+#[tokio::test]
+async fn a_late_beginning_does_not_go_over_a_complete_piece() {
+    let bench = Bench::new(2 * MIB);
+    let part = bench.open().await.unwrap().part;
+    let late = step(&bench, 1, 300_000);
+    put(&part, 1, bench.piece(1)).await;
+    keep(&part, late).await;
+    put(&part, 0, bench.piece(0)).await;
+    part.finish(true).await.unwrap();
+    assert!(std::fs::read(bench.path()).unwrap() == bench.content);
+}
+
+#[tokio::test]
+async fn a_beginning_that_can_not_be_kept_is_no_loss() {
+    let bench = Bench::new(2 * MIB);
+    let part = bench.open().await.unwrap().part;
+    bench.spy.fail(|seen| matches!(seen, Seen::Write(..)).then(|| io::ErrorKind::StorageFull.into()));
+    keep(&part, step(&bench, 1, 300_000)).await;
+    bench.spy.heal();
+    for piece in 0..2 {
+        assert!(matches!(put(&part, piece, bench.piece(piece)).await, Judged::Right));
+    }
+    part.finish(true).await.unwrap();
 }

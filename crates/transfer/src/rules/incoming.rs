@@ -17,9 +17,21 @@ pub(crate) struct Partial {
 pub(crate) struct Senders {
     first: Option<Origin>,
     mixed: bool,
+    /// A part of them comes from an earlier run.
+    unknown: bool,
 }
 
 impl Senders {
+    /// Those who sent what an earlier run kept: nobody knows.
+    pub(crate) const fn unknown() -> Self {
+        Self { first: None, mixed: false, unknown: true }
+    }
+
+    /// Whether bytes of an earlier run are among them, so that whoever sent the others needn't have sent a wrong one.
+    pub(crate) const fn are_unknown(&self) -> bool {
+        self.unknown
+    }
+
     /// Bytes came from this one.
     pub(crate) fn add(&mut self, origin: &Origin) {
         match &self.first {
@@ -30,7 +42,7 @@ impl Senders {
 
     /// The one that sent all of them, if it was one.
     pub(crate) const fn only(&self) -> Option<&Origin> {
-        if self.mixed { None } else { self.first.as_ref() }
+        if self.mixed || self.unknown { None } else { self.first.as_ref() }
     }
 }
 
@@ -48,5 +60,8 @@ mod tests {
         assert_eq!(senders.only(), Some(&origin(1)));
         senders.add(&origin(2));
         assert_eq!(senders.only(), None);
+        let mut senders = Senders::unknown();
+        senders.add(&origin(1));
+        assert!(senders.only().is_none() && senders.are_unknown());
     }
 }

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use url::Origin;
 
 use crate::{
     client::{Line, Response, ask, error_body, turn},
-    disk::{Buffer, Part},
+    disk::{Beginning, Buffer, Part},
     rules::{
         answer::{Answer, Asked, judge, refusal},
         hosts::Way,
@@ -35,6 +35,10 @@ use crate::{
 
 /// Unwanted bytes are read in portions of this size.
 const SKIP_BYTES: usize = 64 << 10;
+
+/// The beginning of the piece in the air is kept in the file when it takes longer than this: on a fast line the whole piece
+/// is there first, and nothing is written twice.
+const KEPT_EVERY: Duration = Duration::from_millis(2);
 
 /// What a lane is sent for.
 pub(crate) struct Errand {
@@ -78,6 +82,9 @@ pub(crate) async fn run(shared: Arc<Shared>, errand: Errand) -> Back {
         inherited: 0,
         from: Senders::default(),
         origin: origin.clone(),
+        beginning: Beginning::new(&shared.manifest, job.span.first),
+        kept_at: Instant::now(),
+        keeping: Arc::default(),
     };
     let outcome = async {
         let _place = match place {
@@ -123,7 +130,7 @@ async fn attempt(
     match judge(asked, response.status(), response.headers(), now) {
         Answer::Body { skip, page } => {
             let kept = receiving.arrived();
-            let received = receive(receiving, response, skip, part).await;
+            let received = receive(receiving, response, skip, part, !page).await;
             match received {
                 // What looked like a page and was too short for the file was a page: none of it is kept.
                 Err(Setback::Cut | Setback::Unreachable(_)) if page => {
@@ -146,7 +153,13 @@ async fn attempt(
 }
 
 /// Reads the body until the job of this lane is done; others may take a part of it meanwhile.
-async fn receive(receiving: &mut Receiving, mut response: Response, mut skip: u64, part: &Part) -> Result<(), Setback> {
+async fn receive(
+    receiving: &mut Receiving,
+    mut response: Response,
+    mut skip: u64,
+    part: &Part,
+    keep: bool,
+) -> Result<(), Setback> {
     let shared = Arc::clone(&receiving.shared);
     let _live = Live::count(&shared);
     let mut watchdog = Watchdog::new(&shared, Arc::clone(&receiving.moved));
@@ -158,6 +171,7 @@ async fn receive(receiving: &mut Receiving, mut response: Response, mut skip: u6
         skip -= read(&mut response, &mut thrown_away, most, &shared, &mut watchdog).await?;
     }
     drop(thrown_away);
+    receiving.kept_at = Instant::now();
     loop {
         let room = receiving.room();
         if room == 0 {
@@ -170,6 +184,9 @@ async fn receive(receiving: &mut Receiving, mut response: Response, mut skip: u6
         }
         let Some(buffer) = &mut receiving.buffer else { return Ok(()) };
         read(&mut response, buffer, room, &shared, &mut watchdog).await?;
+        if keep {
+            receiving.keep(part);
+        }
     }
 }
 
@@ -230,6 +247,11 @@ struct Receiving {
     inherited: usize,
     from: Senders,
     origin: Origin,
+    beginning: Beginning,
+    /// When the piece was begun, or its beginning kept last.
+    kept_at: Instant,
+    /// One step is being written.
+    keeping: Arc<AtomicBool>,
 }
 
 impl Receiving {
@@ -253,11 +275,29 @@ impl Receiving {
         Some((start, end))
     }
 
+    /// Has the beginning of a piece that takes its time kept in the file.
+    fn keep(&mut self, part: &Part) {
+        let length = self.length();
+        let Some(buffer) = self.buffer.as_ref().filter(|buffer| buffer.len() < length) else { return };
+        let grown = self.shared.manifest.piece_count() > 1 && self.beginning.has_grown(buffer.len(), length);
+        if !grown || self.kept_at.elapsed() < KEPT_EVERY || self.keeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.kept_at = Instant::now();
+        let keeping = Arc::clone(&self.keeping);
+        match self.beginning.step(buffer, length) {
+            Some(step) => part.keep(step, move || keeping.store(false, Ordering::Release)),
+            None => keeping.store(false, Ordering::Release),
+        }
+    }
+
     /// The piece is complete: it goes to the writer. `false`: the job is done.
     async fn hand_over(&mut self, part: &Part) -> bool {
         let Some(next) = self.submit(part) else { return false };
         self.piece = next;
         self.buffer = Some(self.shared.fetcher.disk().next_buffer(self.length()).await);
+        self.beginning = Beginning::new(&self.shared.manifest, next);
+        self.kept_at = Instant::now();
         true
     }
 

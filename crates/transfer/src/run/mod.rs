@@ -1,7 +1,8 @@
 //! One fetch from start to end: drives the pure parts, the lanes and the part file.
 //!
 //! What an earlier run left is used like this: journalled pieces are *claimed* and not asked for; pieces the journal
-//! doesn't know but the file holds are found by their hashes (so a kill costs only the piece that was in the air). Before
+//! doesn't know but the file holds are found by their hashes (so a kill costs only what was in the air; of a
+//! slow piece the beginning is found as well). Before
 //! the file counts as complete every claimed piece is hashed once, after the last byte arrived; and all of them when the
 //! file was touched meanwhile. A file received in one run that nobody touched is not read again.
 //!
@@ -17,6 +18,9 @@ pub(crate) mod pace;
 pub(crate) mod places;
 mod recovery;
 pub(crate) mod shared;
+
+#[cfg(test)]
+mod begun_tests;
 
 use std::{
     collections::BTreeMap,
@@ -46,6 +50,7 @@ use crate::{
     disk::{FileState, Opened, Part},
     rules::{
         hosts::Way,
+        incoming::{Partial, Senders},
         lanes::Lanes,
         patience::Patience,
         plan::{LaneId, Plan},
@@ -183,6 +188,9 @@ impl Run {
         }
         for piece in opened.claimed.iter() {
             core.plan.claimed(piece);
+        }
+        for (piece, bytes) in opened.begun {
+            core.partials.insert(piece, Partial { bytes, from: Senders::unknown() });
         }
         drop(core);
         self.part = opened.part;

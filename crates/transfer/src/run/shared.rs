@@ -96,6 +96,11 @@ impl Shared {
                 // While more is on its way the driver has nothing to do.
                 core.plan.has_submitted()
             }
+            // What an earlier run kept may have been wrong: it is asked for anew, and that is nobody's fault.
+            Judged::Wrong if from.are_unknown() => {
+                core.plan.lost(piece);
+                false
+            }
             Judged::Wrong => {
                 let times = core.plan.came_wrong(piece);
                 core.wrong.push(Wrong { piece, times, from });
