@@ -1,12 +1,13 @@
 //! What downloads, playback and storage ask of the other rooms, answered by those rooms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use carrel_model::{
-    AssetId, CourseId, LessonId, ProfileId, TimeMs, UnitId,
+    AssetId, CourseId, ErrorCode, LessonId, ProfileId, TimeMs, UnitId,
     content::{Course, Unit},
     op::Op,
+    progress::ProgressStatus,
     wire::{
         content::{UrlWanted, UrlsResponse},
         downloads::{AuthorizeRequest, Authorized},
@@ -22,7 +23,10 @@ use crate::{
     downloads::rooms::{OwnedAsset, Rooms},
     learning::progress,
     library::Library,
-    network::Network,
+    network::{
+        Network,
+        device::{Device, DeviceView},
+    },
     outbox::Outbox,
     service_api::ServiceApi,
     settings::{self, Settings},
@@ -34,6 +38,7 @@ use crate::{
 pub(crate) struct RoomLinks {
     pub(crate) library: Library,
     pub(crate) network: Network,
+    pub(crate) device: Device,
     pub(crate) accounts: Accounts,
     pub(crate) api: ServiceApi,
     pub(crate) outbox: Outbox,
@@ -43,6 +48,10 @@ pub(crate) struct RoomLinks {
 impl Rooms for RoomLinks {
     fn network(&self) -> watch::Receiver<(NetworkState, TimeMs)> {
         self.network.watch()
+    }
+
+    fn device(&self) -> watch::Receiver<DeviceView> {
+        self.device.watch()
     }
 
     fn trusted_now(&self) -> TimeMs {
@@ -81,6 +90,20 @@ impl Rooms for RoomLinks {
 
     async fn asset(&self, profile: ProfileId, asset: AssetId) -> Result<Option<OwnedAsset>, EngineError> {
         catalogue::owned_asset(self.library.readers(), profile, asset).await
+    }
+
+    async fn lost_units(
+        &self,
+        profile: ProfileId,
+        units: &[(UnitId, CourseId)],
+    ) -> Result<BTreeMap<UnitId, ErrorCode>, EngineError> {
+        crate::catalogue::lost_units(self.library.readers(), profile, units).await
+    }
+
+    async fn completed_lessons(&self, profile: ProfileId) -> Result<BTreeSet<LessonId>, EngineError> {
+        let all = progress::of_all(self.library.readers(), profile).await?;
+        let completed = all.into_iter().filter(|(_, progress)| progress.status == ProgressStatus::Completed);
+        Ok(completed.map(|(lesson, _)| lesson).collect())
     }
 
     async fn settings(&self, profile: ProfileId) -> Result<Settings, EngineError> {

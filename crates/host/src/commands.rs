@@ -6,14 +6,21 @@
 use carrel_engine::{
     access::view::{ProfileView, SignIn, SignOut, SwitchProfile},
     catalogue::view::{LessonRequest, LessonView, LibraryView, UnitRequest, UnitView},
-    downloads::view::{DownloadRequest, DownloadView, DownloadsView, MoveDownload, StartDownload},
+    downloads::view::{DownloadRequest, DownloadView, DownloadsView, MoveDownload, SetConditions, StartDownload},
     learning::view::{
-        AnswerQuestion, CompleteLesson, FinishSession, ProgressView, QuizView, RecordPosition, StartQuiz,
+        AnswerQuestion, BookmarksView, CompleteLesson, DecksView, DeleteBookmark, FinishSession, LearnerStatistics,
+        ProgressView, PutBookmark, QuizView, RateCard, RecordPosition, RecordStudy, ReviewView, SessionRequest, StartQuiz,
+        StatisticsRequest, StudyView,
     },
+    model::session::Session,
+    network::device::DeviceView,
     outbox::view::{OutboxExport, OutboxRequest, OutboxView},
     playback::view::PlaybackView,
     settings::Settings,
-    storage::view::{DeleteUnit, Deleted, StorageView, UndoDelete},
+    storage::view::{
+        CleanUpLog, CleanUpPreview, CleanUpRules, ClearAll, DeleteCourse, DeleteDownload, DeleteUnit, Deleted, MoveStore,
+        PinUnit, SetQuota, StorageView, StorePlace, UndoDelete,
+    },
     sync::view::{SyncNowView, SyncView},
 };
 use ts_rs::TS;
@@ -84,7 +91,7 @@ commands! {
     /// The queue.
     downloads.list(()) -> DownloadsView, MAIN => |host for learner| host.engine()?.downloads().list(learner).await?;
     /// Takes a unit or a lesson along.
-    downloads.start(StartDownload) -> DownloadView, MAIN => |host for learner, request| host.engine()?.downloads().start(learner, request).await?;
+    downloads.start(StartDownload) -> DownloadView, MAIN => |host for learner, request| host.engine()?.storage().take_along(learner, request).await?;
     /// Stops one; verified bytes stay.
     downloads.pause(DownloadRequest) -> DownloadView, MAIN => |host for learner, request| host.engine()?.downloads().pause(learner, request.download_id).await?;
     /// Lets one go on.
@@ -99,6 +106,14 @@ commands! {
     downloads.resume_all(()) -> DownloadsView, MAIN => |host for learner| host.engine()?.downloads().resume_all(learner).await?;
     /// Moves a waiting one.
     downloads.reorder(MoveDownload) -> DownloadsView, MAIN => |host for learner, request| host.reorder_download(learner, request).await?;
+
+    /// Gives one conditions of its own: over any network, at any hour, on battery.
+    downloads.set_conditions(SetConditions) -> DownloadView, MAIN => |host for learner, request| host.engine()?.downloads().set_conditions(learner, request).await?;
+
+    /// What the platform says of link and power.
+    device.state(()) -> DeviceView, MAIN => |host| host.engine()?.device().state();
+    /// The learner says that this network may be used for downloads.
+    device.confirm_network(()) -> DeviceView, MAIN => |host| host.engine()?.device().confirm_network();
 
     /// What a lesson's player needs.
     playback.open(LessonRequest) -> PlaybackView, MAIN => |host for learner, request| host.open_lesson(learner, request.lesson_id).await?;
@@ -115,6 +130,32 @@ commands! {
     learning.answer(AnswerQuestion) -> QuizView, MAIN => |host for learner, request| host.engine()?.learning().answer(learner, request).await?;
     /// Hands a session in.
     learning.finish(FinishSession) -> QuizView, MAIN => |host for learner, request| host.engine()?.learning().finish(learner, request).await?;
+    /// Interrupts a quiz or a review.
+    learning.pause(SessionRequest) -> Session, MAIN => |host for learner, request| host.engine()?.learning().pause(learner, request).await?;
+    /// Goes on with it.
+    learning.resume(SessionRequest) -> Session, MAIN => |host for learner, request| host.engine()?.learning().resume(learner, request).await?;
+    /// Gives it up; its answers are kept.
+    learning.abandon(SessionRequest) -> Session, MAIN => |host for learner, request| host.engine()?.learning().abandon(learner, request).await?;
+    /// Everything that can be reviewed.
+    learning.decks(()) -> DecksView, MAIN => |host for learner| host.engine()?.learning().decks(learner).await?;
+    /// The review of a lesson's cards.
+    learning.review(LessonRequest) -> ReviewView, MAIN => |host for learner, request| host.engine()?.learning().review(learner, request.lesson_id).await?;
+    /// Starts or goes on with a review.
+    learning.start_review(LessonRequest) -> ReviewView, MAIN => |host for learner, request| host.engine()?.learning().start_review(learner, request.lesson_id).await?;
+    /// Says how well the card that is shown was remembered.
+    learning.rate(RateCard) -> ReviewView, MAIN => |host for learner, request| host.engine()?.learning().rate(learner, request).await?;
+    /// Ends a review.
+    learning.finish_review(FinishSession) -> ReviewView, MAIN => |host for learner, request| host.engine()?.learning().finish_review(learner, request).await?;
+    /// The bookmarks of a lesson.
+    learning.bookmarks(LessonRequest) -> BookmarksView, MAIN => |host for learner, request| host.engine()?.learning().bookmarks(learner, request.lesson_id).await?;
+    /// Makes a bookmark, or changes one.
+    learning.put_bookmark(PutBookmark) -> BookmarksView, MAIN => |host for learner, request| host.engine()?.learning().put_bookmark(learner, request).await?;
+    /// Removes a bookmark.
+    learning.delete_bookmark(DeleteBookmark) -> BookmarksView, MAIN => |host for learner, request| host.engine()?.learning().delete_bookmark(learner, request).await?;
+    /// Records time with a lesson's player.
+    learning.study(RecordStudy) -> StudyView, MAIN => |host for learner, request| host.engine()?.learning().study(learner, request).await?;
+    /// What a learner has done, day by day.
+    learning.statistics(StatisticsRequest) -> LearnerStatistics, MAIN => |host for learner, request| host.engine()?.learning().statistics(learner, request).await?;
 
     /// What waits to be sent.
     outbox.list(()) -> OutboxView, MAIN => |host for learner| host.engine()?.outbox().list(learner).await?;
@@ -134,10 +175,37 @@ commands! {
     storage.usage(()) -> StorageView, MAIN => |host for learner| host.engine()?.storage().usage(learner).await?;
     /// Deletes a unit's files.
     storage.delete_unit(DeleteUnit) -> Deleted, MAIN => |host for learner, request| host.engine()?.storage().delete_unit(learner, request).await?;
+    /// Deletes the files of a course's units.
+    storage.delete_course(DeleteCourse) -> Deleted, MAIN => |host for learner, request| host.engine()?.storage().delete_course(learner, request).await?;
+    /// Deletes the files of one download.
+    storage.delete_download(DeleteDownload) -> Deleted, MAIN => |host for learner, request| host.engine()?.storage().delete_download(learner, request).await?;
     /// Deletes all files of the learner.
-    storage.clear_all(()) -> Deleted, MAIN => |host for learner| host.engine()?.storage().clear_all(learner).await?;
+    storage.clear_all(ClearAll) -> Deleted, MAIN => |host for learner, request| host.engine()?.storage().clear_all(learner, request).await?;
+    /// Forgets what was kept by opening it.
+    storage.clear_opened(()) -> StorageView, MAIN => |host for learner| host.engine()?.storage().clear_opened(learner).await?;
     /// Takes a deletion back.
     storage.undo_delete(UndoDelete) -> StorageView, MAIN => |host for learner, request| host.engine()?.storage().undo_delete(learner, request).await?;
+
+    /// Limits what Carrel takes of this device.
+    storage.set_quota(SetQuota) -> StorageView, MAIN => |host for learner, request| host.engine()?.storage().set_quota(learner, request).await?;
+    /// Keeps a unit from every rule, or no longer.
+    storage.pin(PinUnit) -> StorageView, MAIN => |host for learner, request| host.engine()?.storage().pin(learner, request).await?;
+    /// By which rules units are deleted.
+    storage.clean_up_rules(()) -> CleanUpRules, MAIN => |host for learner| host.engine()?.storage().clean_up_rules(learner).await?;
+    /// Keeps them.
+    storage.set_clean_up_rules(CleanUpRules) -> CleanUpRules, MAIN => |host for learner, request| host.engine()?.storage().set_clean_up_rules(learner, request).await?;
+    /// What rules would delete now.
+    storage.preview_clean_up(CleanUpRules) -> CleanUpPreview, MAIN => |host for learner, request| host.engine()?.storage().preview_clean_up(learner, request).await?;
+    /// Deletes now what the rules pick.
+    storage.clean_up(()) -> Deleted, MAIN => |host for learner| host.engine()?.storage().clean_up(learner).await?;
+    /// What was deleted, by whom and why.
+    storage.clean_up_log(()) -> CleanUpLog, MAIN => |host for learner| host.engine()?.storage().clean_up_log(learner).await?;
+    /// Where the files are.
+    storage.place(()) -> StorePlace, MAIN => |host| host.engine()?.storage().place().await;
+    /// Moves the files to another folder.
+    storage.move_store(MoveStore) -> StorePlace, MAIN => |host, request| host.engine()?.storage().move_store(request).await?;
+    /// Calls a move off.
+    storage.cancel_move(()) -> StorePlace, MAIN => |host| host.engine()?.storage().cancel_move().await?;
 
     /// A learner's choices.
     settings.get(()) -> Settings, MAIN => |host for learner| host.engine()?.settings().get(learner).await?;

@@ -18,6 +18,7 @@ mod folders;
 mod journal;
 mod moving;
 mod place;
+mod quota;
 mod rows;
 mod scan;
 mod space;
@@ -342,11 +343,20 @@ impl Blobs {
         blocking(&self.folder(), move || folders.begun()).await
     }
 
-    /// Room on the disk, reservations not counted.
+    /// Room on the disk and within the limit, reservations not counted.
     pub(crate) async fn space(&self) -> Result<Space, EngineError> {
         let (folder, disk) = (self.folder(), Arc::clone(&self.inner.disk));
-        let facts = blocking(&self.folder(), move || disk.facts(&folder)).await?;
-        Ok(Space::of(facts))
+        let space = Space::of(blocking(&self.folder(), move || disk.facts(&folder)).await?);
+        let Some(quota) = quota::kept(&self.inner.library).await? else { return Ok(space) };
+        // A part file counts with what the disk has given it, as for whoever asks what it still needs.
+        let begun = self.begun().await?.values().copied().fold(0, u64::saturating_add);
+        let whole = rows::present_bytes(&self.inner.library).await?;
+        Ok(space.within(quota, whole.saturating_add(begun)))
+    }
+
+    /// Limits what the store takes; none: as much as the disk has. What is here stays, however small the limit.
+    pub(crate) async fn set_quota(&self, bytes: Option<u64>) -> Result<(), EngineError> {
+        quota::keep(&self.inner.library, bytes).await
     }
 
     /// Bytes each blob takes on disk now, whole or in the making; the sum is the sum of all files of the store.

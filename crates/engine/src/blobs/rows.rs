@@ -116,6 +116,14 @@ pub(super) async fn manifests(
     rows.iter().map(read).collect()
 }
 
+/// What whole blobs take of the disk: a sum over an index.
+pub(super) async fn present_bytes(library: &Library) -> Result<u64, EngineError> {
+    let bytes: i64 = sqlx::query_scalar("SELECT COALESCE(SUM(size), 0) FROM blobs WHERE state = 'present'")
+        .fetch_one(library.readers())
+        .await?;
+    Ok(bytes.cast_unsigned())
+}
+
 /// These are whole and in their places; with the times of their files.
 pub(super) async fn mark_present(library: &Library, files: &[(BlobHash, i64)], now: TimeMs) -> Result<(), EngineError> {
     if files.is_empty() {

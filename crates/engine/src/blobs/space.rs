@@ -70,6 +70,10 @@ pub struct Space {
     pub floor_bytes: u64,
     /// What queued downloads will still take.
     pub reserved_bytes: u64,
+    /// The most that Carrel may take of this device; none: as much as the disk has.
+    pub quota_bytes: Option<u64>,
+    /// What Carrel takes already, where there is a limit.
+    pub used_bytes: u64,
 }
 
 impl Space {
@@ -80,7 +84,14 @@ impl Space {
             free_bytes: facts.free_bytes,
             floor_bytes: floor_bytes(facts.total_bytes),
             reserved_bytes: 0,
+            quota_bytes: None,
+            used_bytes: 0,
         }
+    }
+
+    /// As far as a limit on the store allows, `used_bytes` of which are taken.
+    pub(crate) const fn within(self, quota_bytes: u64, used_bytes: u64) -> Self {
+        Self { quota_bytes: Some(quota_bytes), used_bytes, ..self }
     }
 
     /// What a new download may take.
@@ -92,7 +103,11 @@ impl Space {
     /// What may still be written, reservations not counted.
     #[must_use]
     pub const fn above_floor_bytes(&self) -> u64 {
-        self.free_bytes.saturating_sub(self.floor_bytes)
+        let of_disk = self.free_bytes.saturating_sub(self.floor_bytes);
+        match self.quota_bytes {
+            Some(quota) if quota.saturating_sub(self.used_bytes) < of_disk => quota.saturating_sub(self.used_bytes),
+            _ => of_disk,
+        }
     }
 }
 
@@ -107,6 +122,15 @@ mod tests {
         assert_eq!(floor_bytes(3_000_000_000), 500_000_000, "500 MB of a small one");
         assert_eq!(floor_bytes(64_000_000), 16_000_000, "a quarter of a tiny one");
         assert_eq!(floor_bytes(0), 0, "and nothing of none");
+    }
+
+    #[test]
+    fn the_smaller_of_disk_and_limit_counts() {
+        let disk = Space::of(DiskFacts { total_bytes: 10_000_000_000, free_bytes: 5_000_000_000 });
+        assert_eq!(disk.above_floor_bytes(), 4_000_000_000);
+        assert_eq!(disk.within(1_000, 400).above_floor_bytes(), 600);
+        assert_eq!(disk.within(1_000, 1_400).above_floor_bytes(), 0, "a limit below what is used frees nothing by itself");
+        assert_eq!(disk.within(u64::MAX, 400).above_floor_bytes(), 4_000_000_000, "and none makes the disk larger");
     }
 
     #[test]

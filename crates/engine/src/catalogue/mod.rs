@@ -2,6 +2,7 @@
 //!
 //! Everything a screen needs is read from this device; only a library that was never fetched is fetched before it is shown.
 
+mod lost;
 pub(crate) mod pulled;
 pub(crate) mod rows;
 mod shelves;
@@ -29,6 +30,7 @@ use crate::{
     service_api::{ApiError, ServiceApi},
     settings::SettingsStore,
 };
+pub(crate) use lost::lost_units;
 use pulled::Applied;
 use shelves::Paint;
 use view::{CourseSummary, LessonView, LibraryView, QualityChoice, UnitView};

@@ -3,11 +3,14 @@
 //! A trait, because each of these answers depends on a network, a lease or a catalogue, and the rules of the queue are to
 //! be shown without all three. [`crate::engine`] puts the real rooms behind it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use async_trait::async_trait;
 use carrel_model::{
-    AssetId, CourseId, LessonId, ProfileId, TimeMs, UnitId,
+    AssetId, CourseId, ErrorCode, LessonId, ProfileId, TimeMs, UnitId,
     content::{Asset, Course, Unit},
     op::Op,
     wire::{
@@ -17,7 +20,9 @@ use carrel_model::{
 };
 use tokio::sync::watch;
 
-use crate::{EngineError, library::WriteTx, settings::Settings, sync::view::NetworkState};
+use crate::{
+    EngineError, library::WriteTx, network::device::DeviceView, settings::Settings, sync::view::NetworkState,
+};
 
 /// An asset that a learner may see, and where it belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +42,9 @@ pub(crate) struct OwnedAsset {
 pub(crate) trait Rooms: Send + Sync + fmt::Debug {
     /// Network: whether the service answers, since when, and every change of it.
     fn network(&self) -> watch::Receiver<(NetworkState, TimeMs)>;
+
+    /// Network: link and power, and every change of them.
+    fn device(&self) -> watch::Receiver<DeviceView>;
 
     /// Access: trusted time.
     fn trusted_now(&self) -> TimeMs;
@@ -67,6 +75,16 @@ pub(crate) trait Rooms: Send + Sync + fmt::Debug {
 
     /// Catalogue: an asset, if the learner may see it.
     async fn asset(&self, profile: ProfileId, asset: AssetId) -> Result<Option<OwnedAsset>, EngineError>;
+
+    /// Catalogue: which of these units of courses a learner may not see any more, and why: `not_enrolled` or `gone`.
+    async fn lost_units(
+        &self,
+        profile: ProfileId,
+        units: &[(UnitId, CourseId)],
+    ) -> Result<BTreeMap<UnitId, ErrorCode>, EngineError>;
+
+    /// Learning: lessons that were finished, sent or not.
+    async fn completed_lessons(&self, profile: ProfileId) -> Result<BTreeSet<LessonId>, EngineError>;
 
     /// Settings of a learner.
     async fn settings(&self, profile: ProfileId) -> Result<Settings, EngineError>;

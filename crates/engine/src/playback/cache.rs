@@ -10,7 +10,7 @@ use carrel_model::{ErrorCode, ProfileId, content::AssetKind, pieces::ManifestBui
 use futures_util::StreamExt as _;
 use url::Url;
 
-use super::{MediaContent, Playback, PlaybackParts};
+use super::{MediaContent, Playback, PlaybackParts, policy};
 use crate::{EngineError, blobs::Located, downloads::rooms::OwnedAsset};
 
 /// Assets up to this size are kept when they are opened.
@@ -57,6 +57,10 @@ pub(super) async fn fetch(
     }
     refer(parts, profile, owned, &signed, &mime, Some(&manifest)).await?;
     parts.blobs.put(signed.hash, whole.freeze()).await?;
+    // One more may be one too many.
+    if policy::trim(&parts.library, parts.clock.now()).await? > 0 {
+        parts.blobs.sweep().await?;
+    }
     // A queued download may have been waiting for just this blob.
     parts.downloads.wake();
     match parts.blobs.locate(signed.hash).await? {
@@ -100,7 +104,7 @@ async fn refer(
 }
 
 async fn body(parts: &PlaybackParts, url: Url, size: u64) -> Result<BytesMut, EngineError> {
-    let response = parts.http.get(url).send().await.map_err(|error| unreachable(&error.without_url().to_string()))?;
+    let response = parts.http.client().get(url).send().await.map_err(|error| unreachable(&error.without_url().to_string()))?;
     if !response.status().is_success() {
         return Err(EngineError::Service {
             code: if response.status().is_server_error() { ErrorCode::ServiceFailed } else { ErrorCode::Gone },

@@ -6,13 +6,14 @@
 
 mod cache;
 mod local;
+pub(crate) mod policy;
 pub mod view;
 
 use std::{path::PathBuf, sync::Arc};
 
 use carrel_model::{
-    AssetId, BlobHash, ErrorCode, LessonId, ProfileId,
-    content::{Asset, Lesson, LessonKind, Quality, Unit},
+    AssetId, BlobHash, DownloadId, ErrorCode, LessonId, ProfileId,
+    content::{Asset, AssetKind, Lesson, LessonKind, Quality, Unit},
     wire::content::{SignedUrl, UrlWanted},
 };
 
@@ -22,9 +23,10 @@ use crate::{
     downloads::{
         Downloads,
         rooms::{OwnedAsset, Rooms},
+        rows,
     },
     library::Library,
-    ports::Clock,
+    ports::{Clock, Http},
     sync::view::NetworkState,
 };
 use local::LocalCopy;
@@ -44,7 +46,7 @@ pub(crate) struct PlaybackParts {
     pub(crate) rooms: Arc<dyn Rooms>,
     pub(crate) downloads: Downloads,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) http: reqwest::Client,
+    pub(crate) http: Http,
 }
 
 /// Where the bytes of an asset are.
@@ -142,6 +144,35 @@ impl Playback {
         };
         let signed = self.signed(profile, &owned.asset, wish).await?;
         cache::fetch(self, profile, &owned, signed).await
+    }
+
+    /// What plays of a completed download, from the disk alone (P3): of a unit the lesson that was named, else its first
+    /// film or recording, else its first lesson with a file.
+    ///
+    /// Refused: [`EngineError::NotFound`] for whatever isn't the learner's, `wrong_state` while it isn't complete, `damaged`
+    /// where the file is missing, and whatever the lease says.
+    pub async fn of_download(
+        &self,
+        profile: ProfileId,
+        download: DownloadId,
+        lesson: Option<LessonId>,
+    ) -> Result<MediaContent, EngineError> {
+        let row = rows::get(self.parts.library.readers(), profile, download).await?;
+        if row.usable_generation == 0 {
+            return Err(EngineError::Refused(ErrorCode::WrongState));
+        }
+        let unit = self.parts.rooms.unit(profile, row.unit_id).await?;
+        let (course, unit) = unit.ok_or(EngineError::NotFound("unit"))?;
+        let wanted = lesson.or(row.lesson_id);
+        let lessons = unit.lessons.iter().filter(|lesson| wanted.is_none_or(|wanted| wanted == lesson.id));
+        let assets: Vec<&Asset> =
+            lessons.filter_map(|lesson| asset_of(&unit, lesson.primary_asset_id?)).collect();
+        let plays = |asset: &&&Asset| matches!(asset.kind, AssetKind::Video | AssetKind::Audio);
+        let asset = assets.iter().find(plays).or(assets.first()).ok_or(EngineError::NotFound("asset"))?;
+        self.parts.rooms.permits(profile, course.id, course.open, row.expires_at).await?;
+        let copy = self.local(profile, asset, Some(row.quality)).await?;
+        let LocalCopy { path, hash, size, mime, .. } = copy.ok_or(EngineError::Refused(ErrorCode::Damaged))?;
+        Ok(MediaContent::File { path, hash, size, mime })
     }
 
     async fn signed(&self, profile: ProfileId, asset: &Asset, wish: Quality) -> Result<SignedUrl, EngineError> {

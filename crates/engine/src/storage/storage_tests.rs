@@ -5,7 +5,7 @@ use carrel_model::{
 
 use super::{
     deletion,
-    view::{DeleteUnit, UndoDelete},
+    view::{ClearAll, DeleteUnit, UndoDelete},
 };
 use crate::{
     EngineError,
@@ -60,7 +60,7 @@ async fn the_numbers_are_the_files_and_a_deletion_frees_exactly_what_it_said() {
         "but it doesn't play from the disk any more"
     );
     school.clock.advance(10_000);
-    deletion::release(&device.storage.parts, Some(deleted.undo_until)).await.unwrap();
+    deletion::release(&device.storage.parts, deletion::Due::At(deleted.undo_until)).await.unwrap();
     assert_eq!(on_disk(folder.path()), before - deleted.frees_bytes);
     let usage = device.storage.usage(id(1)).await.unwrap();
     assert_eq!((usage.used_bytes, usage.units.len()), (on_disk(folder.path()), 1));
@@ -80,7 +80,7 @@ async fn a_deletion_is_taken_back_within_ten_seconds_and_not_after() {
     let folder = tempfile::tempdir().unwrap();
     let school = School::new();
     let device = overlapping(folder.path(), &school).await;
-    let all = device.storage.clear_all(id(1)).await.unwrap();
+    let all = device.storage.clear_all(id(1), ClearAll::default()).await.unwrap();
     assert_eq!((all.unit_ids.len(), all.frees_bytes), (2, 2 * MIB as u64 + 5));
     assert!(device.storage.usage(id(1)).await.unwrap().units.is_empty());
     school.clock.advance(9_000);
@@ -88,7 +88,7 @@ async fn a_deletion_is_taken_back_within_ten_seconds_and_not_after() {
     assert_eq!(back.units.len(), 2, "all is back, without a fetch");
     assert!(matches!(device.playback.content(id(1), id(51), None).await.unwrap(), MediaContent::File { .. }));
 
-    device.storage.clear_all(id(1)).await.unwrap();
+    device.storage.clear_all(id(1), ClearAll::default()).await.unwrap();
     school.clock.advance(10_001);
     let late = device.storage.undo_delete(id(1), UndoDelete { unit_ids: all.unit_ids }).await.unwrap();
     assert!(late.units.is_empty(), "too late");

@@ -10,9 +10,11 @@
 //! | `GET /?key=…` | the one-time link: sets the cookie, goes to `/` |
 //! | `POST /api/commands/<name>` | the request as JSON, the answer as JSON; a [`HostError`](crate::HostError) with 4xx or 5xx |
 //! | `GET /api/events` | server-sent events, each an array of [`EngineEvent`](crate::EngineEvent)s |
+//! | `/api/downloads/…` | downloads by the names of older systems, see `downloads` |
 //! | `/media/…` | [`media`](crate::media), by the secret in the path |
 //! | anything else | the UI's files |
 
+mod downloads;
 mod guard;
 mod routes;
 mod serving;

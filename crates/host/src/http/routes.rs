@@ -44,6 +44,7 @@ pub(super) fn router(serving: Serving) -> Router {
         .route("/api/commands/{name}", post(command).layer(DefaultBodyLimit::max(LARGEST_REQUEST)))
         .route("/api/events", get(events))
         .route("/media/{*rest}", any(media))
+        .merge(super::downloads::router())
         .fallback_service(files)
         .layer(middleware::from_fn_with_state(serving.clone(), guard))
         .with_state(serving)
@@ -100,6 +101,6 @@ async fn media(State(serving): State<Serving>, request: Request) -> Response {
     crate::media::respond(serving.media, request).await
 }
 
-fn refused(error: &HostError) -> Response {
+pub(super) fn refused(error: &HostError) -> Response {
     (error.status(), Json(error)).into_response()
 }

@@ -4,7 +4,7 @@ use std::{fmt, io, ops::Range, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use carrel_engine::model::{AssetId, BlobHash, ErrorCode, ProfileId, content::Quality};
-use carrel_engine::playback::MediaContent;
+use carrel_engine::{playback::MediaContent, ports::Http};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tokio::sync::Semaphore;
@@ -72,7 +72,7 @@ impl fmt::Debug for MediaBody {
 pub struct MediaHandler {
     contents: Arc<dyn MediaContents>,
     addresses: MediaAddresses,
-    client: reqwest::Client,
+    client: Http,
     hosts: Arc<[String]>,
     origins: Arc<[String]>,
     longest_part: u64,
@@ -85,13 +85,13 @@ impl MediaHandler {
     pub fn new(
         contents: Arc<dyn MediaContents>,
         addresses: MediaAddresses,
-        client: reqwest::Client,
+        client: impl Into<Http>,
         hosts: impl IntoIterator<Item = String>,
     ) -> Self {
         Self {
             contents,
             addresses,
-            client,
+            client: client.into(),
             hosts: hosts.into_iter().collect(),
             origins: APP_ORIGINS.map(str::to_owned).into(),
             longest_part: u64::MAX,
@@ -116,7 +116,21 @@ impl MediaHandler {
 
     /// The answer. What is not the caller's gets nothing: an empty body, and no hint whether it exists.
     pub async fn respond(&self, request: &Parts) -> Response<MediaBody> {
-        let mut answer = self.answer(request).await.unwrap_or_else(|refusal| {
+        let answer = self.answer(request).await;
+        self.finish(request, answer)
+    }
+
+    /// The answer with content that was found otherwise, to a request that others let pass.
+    pub async fn deliver(&self, request: &Parts, content: Result<MediaContent, HostError>) -> Response<MediaBody> {
+        let answer = match content {
+            Ok(content) => self.part_of(request, content).await,
+            Err(error) => Err(error.into()),
+        };
+        self.finish(request, answer)
+    }
+
+    fn finish(&self, request: &Parts, answer: Result<Response<MediaBody>, Refusal>) -> Response<MediaBody> {
+        let mut answer = answer.unwrap_or_else(|refusal| {
             let mut answer = empty(refusal.status);
             if let Some(value) = refusal.code.and_then(|code| HeaderValue::from_str(code.as_str()).ok()) {
                 answer.headers_mut().insert("carrel-error", value);
@@ -155,6 +169,10 @@ impl MediaHandler {
             return Ok(empty(StatusCode::NO_CONTENT));
         }
         let content = self.contents.content(profile, asset, quality).await?;
+        self.part_of(request, content).await
+    }
+
+    async fn part_of(&self, request: &Parts, content: MediaContent) -> Result<Response<MediaBody>, Refusal> {
         let (hash, size, mime) = facts(&content);
         let etag = format!("\"{hash}\"");
         let mut headers = HeaderMap::new();
@@ -201,7 +219,7 @@ impl MediaHandler {
                 }
                 Box::pin(file::chunks(path, part, Arc::clone(&self.gate)))
             }
-            MediaContent::Remote { url, .. } => Box::pin(remote::open(&self.client, url, part, size).await?),
+            MediaContent::Remote { url, .. } => Box::pin(remote::open(&self.client.client(), url, part, size).await?),
         })))
     }
 
