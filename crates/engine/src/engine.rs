@@ -16,12 +16,12 @@ use crate::{
     events::EventBus,
     learning::Learning,
     library::Library,
-    network::Network,
+    network::{Network, device::Device},
     outbox::{self, Outbox},
     playback::{Playback, PlaybackParts},
     room_links::RoomLinks,
     service_api::{Exchange, ServiceApi},
-    settings::SettingsStore,
+    settings::{Line, SettingsStore},
     storage::{Storage, StorageParts},
     sync::{Sync, SyncParts},
 };
@@ -49,6 +49,7 @@ pub struct Engine {
     sync: Sync,
     storage: Storage,
     settings: SettingsStore,
+    device: Device,
     notices: Arc<[OpenNotice]>,
     background: Background,
     _stops_with_the_last_clone: Arc<DropGuard>,
@@ -113,6 +114,13 @@ impl Engine {
 
         let network = Network::new(ports.network.as_ref(), Arc::clone(&clock));
         let exchange = Exchange::new(ports.http.clone(), network.clone());
+        let device = Device::new(
+            ports.network.as_ref(),
+            ports.power.as_ref(),
+            network.clone(),
+            events.clone(),
+            &background,
+        );
         let accounts =
             Accounts::open(library.clone(), events.clone(), exchange.clone(), ports.secrets, Arc::clone(&clock))
                 .await?;
@@ -127,6 +135,7 @@ impl Engine {
         let rooms: Arc<dyn Rooms> = Arc::new(RoomLinks {
             library: library.clone(),
             network: network.clone(),
+            device: device.clone(),
             accounts: accounts.clone(),
             api: api.clone(),
             outbox: outbox.clone(),
@@ -144,10 +153,12 @@ impl Engine {
             rooms: Arc::clone(&rooms),
             events: events.clone(),
             clock: Arc::clone(&clock),
-            fetcher,
+            fetcher: fetcher.clone(),
         };
         let downloads = Downloads::open(parts, &background).await?;
-        let settings = SettingsStore::new(library.clone(), events.clone(), downloads.clone());
+        let line = Line { fetcher, http: ports.http.clone() };
+        let settings =
+            SettingsStore::open(library.clone(), events.clone(), downloads.clone(), network.clone(), line).await?;
         let playback = Playback::new(PlaybackParts {
             library: library.clone(),
             blobs: blobs.clone(),
@@ -204,6 +215,7 @@ impl Engine {
             sync,
             storage,
             settings,
+            device,
             notices: notices.into(),
             background,
             _stops_with_the_last_clone: stops_with_the_last_clone,
@@ -268,6 +280,11 @@ impl Engine {
     /// The disk.
     pub const fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// Link and power.
+    pub const fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Choices.

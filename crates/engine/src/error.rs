@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use carrel_model::ErrorCode;
 use serde_json::{Value, json};
 
-use crate::{blobs::MoveRefusal, library::DiskFault};
+use crate::{blobs::MoveRefusal, library::DiskFault, settings::SettingRefusal};
 
 /// Why the engine could not be opened. Nothing was changed on disk.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,9 @@ pub enum EngineError {
     /// A request that makes no sense.
     #[error("invalid request: {0}")]
     Invalid(&'static str),
+    /// A choice that can't be kept.
+    #[error("{0}")]
+    Setting(#[from] SettingRefusal),
     /// The thing asked for is not here.
     #[error("no such {0}")]
     NotFound(&'static str),
@@ -125,7 +128,7 @@ impl EngineError {
             Self::Refused(code) | Self::Service { code, .. } => *code,
             Self::CanNotMove(MoveRefusal::AnotherStore) => ErrorCode::StoreInUse,
             Self::CanNotMove(MoveRefusal::NotNow) => ErrorCode::WrongState,
-            Self::CanNotMove(_) | Self::Invalid(_) => ErrorCode::InvalidRequest,
+            Self::CanNotMove(_) | Self::Invalid(_) | Self::Setting(_) => ErrorCode::InvalidRequest,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::StorageFull { .. } => ErrorCode::StorageFull,
             Self::QuotaExceeded { .. } => ErrorCode::QuotaExceeded,
@@ -162,6 +165,7 @@ impl EngineError {
             Self::QuotaExceeded { used, limit } => json!({ "used_bytes": used, "limit_bytes": limit }),
             Self::Service { retry_after_ms: Some(ms), .. } => json!({ "retry_after_ms": ms }),
             Self::CanNotMove(refusal) => json!({ "reason": refusal.to_string() }),
+            Self::Setting(refusal) => json!({ "setting": refusal.field() }),
             Self::NotFound(what) => json!({ "what": what }),
             _ => Value::Null,
         }

@@ -6,7 +6,7 @@
 use carrel_model::{DownloadId, LessonId, ProfileId};
 use tokio::sync::broadcast;
 
-use crate::{downloads::view::DownloadView, sync::view::SyncView};
+use crate::{downloads::view::DownloadView, network::device::DeviceView, sync::view::SyncView};
 
 view! {
     /// Something a front end may be showing has changed.
@@ -34,6 +34,11 @@ view! {
             profile_id: Option<ProfileId>,
             /// As it is now.
             sync: SyncView,
+        },
+        /// What the platform says of link or power changed.
+        Device {
+            /// As it is now.
+            device: DeviceView,
         },
         /// Courses, units or enrolments changed.
         Catalogue {

@@ -4,17 +4,18 @@
 mod file_secrets;
 mod http_client;
 mod keyring_secrets;
+mod surroundings;
 mod system_clock;
 
 use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use carrel_model::{TimeMs, trusted_time::Reading};
-use tokio::sync::watch;
 
 pub use file_secrets::FileSecrets;
-pub use http_client::http_client;
+pub use http_client::{Http, http_client};
 pub use keyring_secrets::{KeyringSecrets, system_secrets};
+pub use surroundings::{Link, NetworkObserver, Observed, Power, PowerObserver, UnknownLink};
 pub use system_clock::SystemClock;
 
 /// The one clock. `SystemTime` and `Instant` are read behind it and nowhere else.
@@ -25,6 +26,13 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The wall clock.
     fn now(&self) -> TimeMs {
         self.read().wall
+    }
+
+    /// How far local time is ahead of UTC at a moment, in milliseconds. Local time is what hours are chosen in (D9); it is
+    /// asked for a moment, not for now, because summer time begins and ends between now and tonight.
+    fn utc_offset_ms(&self, at: TimeMs) -> i64 {
+        let _ = at;
+        0
     }
 
     /// Random bytes for ids, tokens and jitter; here because a test injects both together.
@@ -44,25 +52,6 @@ pub trait Secrets: Send + Sync + fmt::Debug {
     fn is_fallback(&self) -> bool;
 }
 
-/// What the operating system says about the network. Whether the *service* answers, the engine finds out itself.
-pub trait NetworkObserver: Send + Sync + fmt::Debug {
-    /// The present link, and every change of it.
-    fn link(&self) -> watch::Receiver<Link>;
-}
-
-/// The link to the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    /// There is none.
-    Down,
-    /// There is one, and it costs.
-    Metered,
-    /// There is one.
-    Unmetered,
-    /// The platform can't say; the engine tries.
-    Unknown,
-}
-
 /// The surroundings of an engine.
 #[derive(Debug, Clone)]
 pub struct Ports {
@@ -70,36 +59,23 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Links.
     pub network: Arc<dyn NetworkObserver>,
+    /// Mains or battery.
+    pub power: Arc<dyn PowerObserver>,
     /// Tokens.
     pub secrets: Arc<dyn Secrets>,
-    /// The HTTP client, shared by sync and transfers.
-    pub http: reqwest::Client,
+    /// The HTTP client of everything but transfers.
+    pub http: Http,
 }
 
 impl Ports {
-    /// The surroundings of a real app. Tokens go to the system's keyring or, where there is none, into the data folder.
+    /// The surroundings of a real app, but for what the platform says of network and power: the shell knows that. Tokens go to the system's keyring or, where there is none, into the data folder.
     pub async fn system(data_dir: &Path) -> Result<Self, reqwest::Error> {
         Ok(Self {
             clock: Arc::new(SystemClock::default()),
             network: Arc::new(UnknownLink::default()),
+            power: Arc::new(Observed::new(Power::Unknown)),
             secrets: system_secrets(data_dir).await,
             http: http_client()?,
         })
-    }
-}
-
-/// The observer of a platform that can't say: the engine finds out by asking the service.
-#[derive(Debug)]
-pub struct UnknownLink(watch::Sender<Link>);
-
-impl Default for UnknownLink {
-    fn default() -> Self {
-        Self(watch::Sender::new(Link::Unknown))
-    }
-}
-
-impl NetworkObserver for UnknownLink {
-    fn link(&self) -> watch::Receiver<Link> {
-        self.0.subscribe()
     }
 }

@@ -13,7 +13,7 @@ use carrel_engine::{
     catalogue::view::Availability,
     downloads::view::{DownloadView, StartDownload},
     playback::{MediaContent, view::PlaybackSource},
-    ports::{FileSecrets, SystemClock, UnknownLink, http_client},
+    ports::{FileSecrets, Observed, Power, SystemClock, UnknownLink, http_client},
     storage::view::DeleteUnit,
     sync::view::NetworkState,
 };
@@ -31,6 +31,7 @@ async fn open(folder: &Path) -> Engine {
         let ports = Ports {
             clock: Arc::new(SystemClock::default()),
             network: Arc::new(UnknownLink::default()),
+            power: Arc::new(Observed::new(Power::Unknown)),
             secrets: Arc::new(FileSecrets::new(folder)),
             http: http_client().unwrap(),
         };

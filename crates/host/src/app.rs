@@ -8,7 +8,9 @@ use carrel_engine::{
     access::view::ProfileView,
     downloads::view::{DownloadsView, MoveDownload},
     events::EventBus,
+    network::device::DeviceView,
     playback::view::PlaybackView,
+    ports::Http,
     settings::Settings,
     sync::view::SyncView,
 };
@@ -58,6 +60,8 @@ pub struct AppView {
     pub current: Option<ProfileView>,
     /// Network and sync.
     pub sync: Option<SyncView>,
+    /// Link and power; none while the store isn't open.
+    pub device: Option<DeviceView>,
     /// Choices of the learner in use.
     pub settings: Settings,
     /// Address of media up to the asset's id; none while nobody is signed in.
@@ -99,7 +103,7 @@ impl Host {
 
     /// The HTTP client of the engine; media at the service pass through it.
     #[must_use]
-    pub fn http_client(&self) -> &reqwest::Client {
+    pub fn http_client(&self) -> &Http {
         &self.0.ports.http
     }
 
@@ -118,6 +122,7 @@ impl Host {
             profiles: Vec::new(),
             current: None,
             sync: None,
+            device: None,
             settings: Settings::default(),
             media_base: None,
             suggested_service: self.0.config.suggested_service.clone(),
@@ -126,6 +131,7 @@ impl Host {
             Ok(engine) => engine,
             Err(failure) => return Ok(AppView { failure: Some(failure), ..view }),
         };
+        view.device = Some(engine.device().state());
         view.notices = engine.notices();
         view.profiles = engine.access().profiles().await?;
         view.current = engine.access().current().await?;

@@ -11,7 +11,8 @@ use carrel_model::pieces::Manifest;
 use tokio::sync::watch;
 
 use crate::{
-    Clock, Control, FetchError, FileLayer, HttpClient, Journal, Sources, SystemClock, SystemFiles, Urgency,
+    ClientError, Clock, Control, FetchError, FileLayer, HttpClient, Journal, Proxy, Sources, SystemClock, SystemFiles,
+    Urgency,
     disk::{Disk, DiskOptions},
     rules::patience::Limits,
     run::{Run, pace::Pace, places::Places},
@@ -158,6 +159,13 @@ impl Fetcher {
     /// Limits all fetches together to so many bytes per second, from now on; `None` takes the limit off.
     pub fn set_rate(&self, bytes_per_second: Option<u64>) {
         self.0.pace.set(bytes_per_second);
+    }
+
+    /// Sends all fetches another way, from now on: those that run begin anew over it, with what they have verified.
+    pub fn set_proxy(&self, proxy: &Proxy) -> Result<(), ClientError> {
+        self.0.client.set_proxy(proxy)?;
+        self.reconnect();
+        Ok(())
     }
 
     /// Says that the network has changed, or the machine was asleep: all fetches give up their connections and waits and

@@ -27,7 +27,7 @@ use carrel_engine::{
     access::view::SignIn,
     downloads::view::{MoveDownload, SetPriority, StartDownload},
     model::{DownloadId, ProfileId, UnitId, download::DownloadState},
-    ports::{FileSecrets, SystemClock, UnknownLink, http_client},
+    ports::{FileSecrets, Observed, Power, SystemClock, UnknownLink, http_client},
 };
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -154,6 +154,7 @@ async fn open(folder: &Path) -> Result<Engine, Failure> {
     let ports = Ports {
         clock: Arc::new(SystemClock::default()),
         network: Arc::new(UnknownLink::default()),
+        power: Arc::new(Observed::new(Power::Unknown)),
         secrets: Arc::new(FileSecrets::new(folder)),
         http: http_client()?,
     };

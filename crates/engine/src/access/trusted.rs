@@ -78,6 +78,10 @@ impl Clock for Trusted {
         Reading { wall: self.now(), monotonic_ms: self.clock.read().monotonic_ms }
     }
 
+    fn utc_offset_ms(&self, at: TimeMs) -> i64 {
+        self.clock.utc_offset_ms(at)
+    }
+
     fn fill_random(&self, bytes: &mut [u8]) {
         self.clock.fill_random(bytes);
     }

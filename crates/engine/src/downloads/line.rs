@@ -11,6 +11,11 @@ use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason
 use futures_util::TryStreamExt as _;
 use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
 
+use super::{
+    rows::own_conditions,
+    scheduler::Wishes,
+    view::OwnConditions,
+};
 use crate::{
     EngineError,
     blobs::read_hash,
@@ -30,6 +35,7 @@ pub(super) struct Next {
     pub(super) size: u64,
     /// Bytes of it that are verified already.
     pub(super) verified_bytes: u64,
+    pub(super) own: OwnConditions,
 }
 
 /// Which blobs are asked for.
@@ -37,6 +43,7 @@ pub(super) struct Next {
 pub(super) struct Wish<'a> {
     pub(super) now: TimeMs,
     pub(super) signed_in: &'a BTreeSet<ProfileId>,
+    pub(super) wishes: &'a Wishes,
     /// Not those that are being fetched.
     pub(super) running: &'a [BlobHash],
     /// Only blobs that need no more room than this, or that have it already.
@@ -51,20 +58,50 @@ pub(super) struct Room<'a> {
     pub(super) begun: &'a BTreeMap<BlobHash, u64>,
 }
 
+/// The reason of a row's learner's own settings, as [`Wishes::hold_back`] has it.
+/// ?8 those who want Wi-Fi while there is none (NULL: there is), ?9 those who want power while there is none, ?10 those
+/// outside whose hours it is.
+macro_rules! held_by_wishes {
+    () => {
+        "CASE
+    WHEN ?8 IS NOT NULL AND COALESCE(d.wifi_only, d.profile_id IN (SELECT value FROM json_each(?8))) THEN 'wifi'
+    WHEN d.on_battery = 0 AND d.profile_id IN (SELECT value FROM json_each(?9)) THEN 'power'
+    WHEN d.at_any_hour = 0 AND d.profile_id IN (SELECT value FROM json_each(?10)) THEN 'schedule' END"
+    };
+}
+
+/// [`Wishes`] as SQL takes them.
+struct Bound(Option<String>, String, String);
+
+impl Bound {
+    fn of(wishes: &Wishes) -> Result<Self, EngineError> {
+        let without_wifi = wishes.without_wifi.as_ref().map(serde_json::to_string).transpose()?;
+        let (power, hours) = (&wishes.without_power, &wishes.out_of_hours);
+        Ok(Self(without_wifi, serde_json::to_string(power)?, serde_json::to_string(hours)?))
+    }
+}
+
 /// The blobs that come next, in the order of the queue and of each download.
-pub(super) const NEXT: &str = "
-    SELECT d.id, d.profile_id, d.priority, d.position, i.hash, b.size, b.verified_bytes
+pub(super) const NEXT: &str = concat!(
+    "
+    SELECT d.id, d.profile_id, d.priority, d.position, d.wifi_only, d.at_any_hour, d.on_battery,
+           i.hash, b.size, b.verified_bytes
     FROM downloads d INDEXED BY downloads_runnable
     CROSS JOIN download_items i INDEXED BY download_items_wanted ON i.download_id = d.id AND i.generation = d.generation
     CROSS JOIN blobs b ON b.hash = i.hash
     WHERE d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying')
       AND (d.retry_at IS NULL OR d.retry_at <= ?1) AND d.profile_id IN (SELECT value FROM json_each(?2))
+      AND (",
+    held_by_wishes!(),
+    ") IS NULL
       AND i.leads = 1 AND i.missing = 1 AND i.hash NOT IN (SELECT value FROM json_each(?3))
       AND (?4 IS NULL OR b.size - b.verified_bytes <= ?4 OR i.hash IN (SELECT value FROM json_each(?5)))
-    ORDER BY d.priority DESC, d.position, d.id, i.ordinal LIMIT ?6";
+    ORDER BY d.priority DESC, d.position, d.id, i.ordinal LIMIT ?6"
+);
 
 pub(super) async fn next(readers: &SqlitePool, wish: &Wish<'_>) -> Result<Vec<Next>, EngineError> {
     let begun: Vec<&BlobHash> = wish.room.iter().flat_map(|room| room.begun.keys()).collect();
+    let wishes = Bound::of(wish.wishes)?;
     let rows = sqlx::query(NEXT)
         .bind(wish.now.as_ms())
         .bind(serde_json::to_string(wish.signed_in)?)
@@ -72,30 +109,49 @@ pub(super) async fn next(readers: &SqlitePool, wish: &Wish<'_>) -> Result<Vec<Ne
         .bind(wish.room.map(|room| crate::rows::signed(room.bytes)))
         .bind(serde_json::to_string(&begun)?)
         .bind(i64::try_from(wish.limit).unwrap_or(i64::MAX))
+        .bind(None::<i64>)
+        .bind(wishes.0)
+        .bind(wishes.1)
+        .bind(wishes.2)
         .fetch_all(readers)
         .await?;
     rows.iter().map(read_next).collect()
 }
 
 /// A blob that is missing and that a download of somebody signed in needs; none where nobody does.
-const OF_BLOB: &str = "
-    SELECT d.id, d.profile_id, d.priority, d.position, i.hash, b.size, b.verified_bytes
+const OF_BLOB: &str = concat!(
+    "
+    SELECT d.id, d.profile_id, d.priority, d.position, d.wifi_only, d.at_any_hour, d.on_battery,
+           i.hash, b.size, b.verified_bytes
     FROM download_items i INDEXED BY download_items_by_hash
     CROSS JOIN downloads d ON d.id = i.download_id AND d.generation = i.generation
     CROSS JOIN blobs b ON b.hash = i.hash
     WHERE i.hash = ?1 AND i.missing = 1 AND d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying')
       AND (d.retry_at IS NULL OR d.retry_at <= ?2) AND d.profile_id IN (SELECT value FROM json_each(?3))
-    ORDER BY d.priority DESC, d.position LIMIT 1";
+      AND (",
+    held_by_wishes!(),
+    ") IS NULL
+    ORDER BY d.priority DESC, d.position LIMIT 1"
+);
 
 pub(super) async fn of_blob(
     readers: &SqlitePool,
     hash: BlobHash,
     wish: &Wish<'_>,
 ) -> Result<Option<Next>, EngineError> {
-    let row = sqlx::query(OF_BLOB)
+    let wishes = Bound::of(wish.wishes)?;
+    let mut query = sqlx::query(OF_BLOB)
         .bind(hash.to_string())
         .bind(wish.now.as_ms())
-        .bind(serde_json::to_string(wish.signed_in)?)
+        .bind(serde_json::to_string(wish.signed_in)?);
+    // What `held_by_wishes` names begins with ?8.
+    for _ in 4..8 {
+        query = query.bind(None::<i64>);
+    }
+    let row = query
+        .bind(wishes.0)
+        .bind(wishes.1)
+        .bind(wishes.2)
         .fetch_optional(readers)
         .await?;
     row.as_ref().map(read_next).transpose()
@@ -110,7 +166,31 @@ fn read_next(row: &SqliteRow) -> Result<Next, EngineError> {
         hash: read_hash(row)?,
         size: unsigned(row, "size")?,
         verified_bytes: unsigned(row, "verified_bytes")?,
+        own: own_conditions(row)?,
     })
+}
+
+/// Of these downloads, those in the queue that their learner's own settings don't hold back now.
+const FREE: &str = concat!(
+    "
+    SELECT d.id FROM downloads d WHERE d.id IN (SELECT value FROM json_each(?1))
+      AND d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying') AND (",
+    held_by_wishes!(),
+    ") IS NULL"
+);
+
+pub(super) async fn free(
+    readers: &SqlitePool,
+    downloads: &BTreeSet<DownloadId>,
+    wishes: &Wishes,
+) -> Result<BTreeSet<DownloadId>, EngineError> {
+    let wishes = Bound::of(wishes)?;
+    let mut query = sqlx::query(FREE).bind(serde_json::to_string(downloads)?);
+    for _ in 2..8 {
+        query = query.bind(None::<i64>);
+    }
+    let rows = query.bind(wishes.0).bind(wishes.1).bind(wishes.2).fetch_all(readers).await?;
+    rows.iter().map(|row| parsed(row, "id")).collect()
 }
 
 /// The learners who have something in the queue.
@@ -141,6 +221,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) network: NetworkState,
     pub(super) drive_is_here: bool,
     pub(super) signed_in: &'a BTreeSet<ProfileId>,
+    pub(super) wishes: &'a Wishes,
     /// Downloads with a blob that is being fetched.
     pub(super) running: &'a BTreeSet<DownloadId>,
     /// Set where the room is too small for some.
@@ -149,16 +230,21 @@ pub(super) struct Surroundings<'a> {
 
 /// The reason of each row, as `scheduler::held_back` has it; then whether the room is enough for any of its blobs.
 /// ?1 learners signed in, ?2 running downloads, ?3 what holds back all, ?4 now, ?5 room, ?6 blobs that have their room.
-const REASON: &str = "CASE
+const REASON: &str = concat!(
+    "CASE
     WHEN d.id IN (SELECT value FROM json_each(?2)) THEN NULL
     WHEN d.profile_id NOT IN (SELECT value FROM json_each(?1)) THEN 'sign_in'
     WHEN ?3 IS NOT NULL THEN ?3
+    ELSE COALESCE(",
+    held_by_wishes!(),
+    ", CASE
     WHEN d.retry_at > ?4 THEN COALESCE(d.retry_reason, 'server')
     WHEN ?5 IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM download_items i CROSS JOIN blobs b ON b.hash = i.hash
         WHERE i.download_id = d.id AND i.generation = d.generation AND i.leads = 1 AND i.missing = 1
           AND (b.size - b.verified_bytes <= ?5 OR i.hash IN (SELECT value FROM json_each(?6)))) THEN 'space'
-    END";
+    END) END"
+);
 
 /// The state of each row: only those that are fetched are `downloading`.
 const STATE: &str = "CASE WHEN d.id IN (SELECT value FROM json_each(?2)) THEN 'downloading' ELSE 'pending' END";
@@ -193,6 +279,7 @@ pub(super) async fn label(
         if only.is_some() { "AND d.id IN (SELECT value FROM json_each(?7))" } else { "" }
     );
     let only = only.map(serde_json::to_string).transpose()?;
+    let wishes = Bound::of(around.wishes)?;
     macro_rules! bound {
         ($sql:expr) => {
             sqlx::query($sql)
@@ -203,6 +290,9 @@ pub(super) async fn label(
                 .bind(around.room.map(|room| crate::rows::signed(room.bytes)))
                 .bind(&begun)
                 .bind(&only)
+                .bind(&wishes.0)
+                .bind(&wishes.1)
+                .bind(&wishes.2)
         };
     }
     // Most looks change nothing: then nobody waits for the writer.

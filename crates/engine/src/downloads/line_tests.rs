@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     downloads::{
         fixture::{Device, School, bytes, id},
-        scheduler::{Conditions, Queued, held_back},
+        scheduler::{Conditions, Queued, Wishes, held_back},
         view::StartDownload,
     },
     library::Library,
@@ -56,10 +56,15 @@ async fn some_queue(device: &Device) -> Vec<Queued> {
             1 => Some((TimeMs::from_ms(2_000), WaitReason::Drive)),
             _ => None,
         };
+        let own = OwnConditions {
+            wifi_only: [None, Some(true), Some(false)][n as usize % 3],
+            at_any_hour: n % 7 < 3,
+            on_battery: n % 4 < 2,
+        };
         sqlx::query(
             "INSERT INTO downloads (id, profile_id, course_id, unit_id, title, accent, quality, state, position, created_at,
-                                    retry_at, retry_reason, wait_reason)
-             VALUES (?1, ?2, ?1, ?1, '', '', 'low', ?3, ?4, 0, ?5, ?6, ?7)",
+                                    retry_at, retry_reason, wait_reason, wifi_only, at_any_hour, on_battery)
+             VALUES (?1, ?2, ?1, ?1, '', '', 'low', ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
         .bind(download.to_string())
         .bind(profile.to_string())
@@ -68,10 +73,13 @@ async fn some_queue(device: &Device) -> Vec<Queued> {
         .bind(retry.map(|(at, _)| at.as_ms()))
         .bind(retry.map(|(_, reason)| reason.as_str()))
         .bind((n % 4 == 0).then_some("space"))
+        .bind(own.wifi_only)
+        .bind(own.at_any_hour)
+        .bind(own.on_battery)
         .execute(&mut *tx)
         .await
         .unwrap();
-        queue.push(Queued { id: download, profile, priority: 5, position: i64::from(n), retry, blobs: Vec::new() });
+        queue.push(Queued { id: download, profile, priority: 5, position: i64::from(n), retry, own, blobs: Vec::new() });
     }
     tx.commit().await.unwrap();
     queue
@@ -86,13 +94,25 @@ async fn reasons_written_by_sql_are_those_of_the_scheduler() {
     let library = device.library.clone();
     let queue = some_queue(&device).await;
     let running: BTreeSet<DownloadId> = [id(107), id(112)].into();
-    for network in [NetworkState::Online, NetworkState::Offline, NetworkState::Limited, NetworkState::Unknown] {
+    let nobody = Wishes::default();
+    let some = |of: &[u32]| -> BTreeSet<ProfileId> { of.iter().map(|n| id(*n)).collect() };
+    let all_wishes = [
+        nobody.clone(),
+        Wishes { without_wifi: Some(some(&[])), ..nobody.clone() },
+        Wishes { without_wifi: Some(some(&[2])), without_power: some(&[1]), ..nobody.clone() },
+        Wishes { without_power: some(&[1, 2]), out_of_hours: some(&[2]), ..nobody.clone() },
+        Wishes { out_of_hours: some(&[1]), hours_change_at: Some(TimeMs::from_ms(9_000)), ..nobody },
+    ];
+    for (network, wishes) in [NetworkState::Online, NetworkState::Offline, NetworkState::Limited, NetworkState::Unknown]
+        .into_iter()
+        .flat_map(|network| all_wishes.iter().map(move |wishes| (network, wishes)))
+    {
         for drive_is_here in [true, false] {
             for signed_in in [vec![], vec![id(1)], vec![id(1), id(2)]] {
                 let signed_in: BTreeSet<ProfileId> = signed_in.into_iter().collect();
                 let now = TimeMs::from_ms(1_000);
-                let around =
-                    Surroundings { now, network, drive_is_here, signed_in: &signed_in, running: &running, room: None };
+                let (signed_in, running) = (&signed_in, &running);
+                let around = Surroundings { now, network, drive_is_here, signed_in, wishes, running, room: None };
                 label(library.readers(), async || library.write().await, &around, None).await.unwrap();
                 let again = label(library.readers(), async || library.write().await, &around, None).await.unwrap();
                 assert_eq!(again, [], "a second look changes nothing");
@@ -101,16 +121,21 @@ async fn reasons_written_by_sql_are_those_of_the_scheduler() {
                     network,
                     drive_is_here,
                     signed_in: signed_in.clone(),
+                    wishes: wishes.clone(),
                     limits: BTreeMap::new(),
                     room_bytes: u64::MAX,
                     running: BTreeMap::new(),
                 };
+                let ids: BTreeSet<DownloadId> = queue.iter().map(|queued| queued.id).collect();
+                let free = free(library.readers(), &ids, wishes).await.unwrap();
                 for queued in &queue {
                     let row = &crate::downloads::rows::of_ids(library.readers(), &[queued.id]).await.unwrap()[0];
                     let runs = running.contains(&queued.id);
                     let expected = if runs { None } else { held_back(queued, &conditions) };
                     assert_eq!(row.wait_reason, expected, "{queued:?} in {conditions:?}");
                     assert_eq!(row.state.as_str(), if runs { "downloading" } else { "pending" });
+                    let held = wishes.hold_back(queued.profile, queued.own).is_some();
+                    assert_eq!(free.contains(&queued.id), !held, "what runs is stopped by the same rule");
                 }
             }
         }

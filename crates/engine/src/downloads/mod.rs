@@ -47,7 +47,7 @@ use crate::{
 };
 use queue::Queue;
 use rooms::Rooms;
-use view::{DownloadView, DownloadsView, MoveDownload, SetPriority, StartDownload};
+use view::{DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority, StartDownload};
 
 pub use offline::{NOT_DOWNLOADED, OfflineStates, offline_states};
 
@@ -136,6 +136,11 @@ impl Downloads {
     /// Gives a waiting one another priority; durable when this returns.
     pub async fn set_priority(&self, profile: ProfileId, request: SetPriority) -> Result<DownloadView, EngineError> {
         order::set_priority(&self.queue, profile, request).await
+    }
+
+    /// Gives one conditions of its own, beside the learner's settings; they hold until it is complete.
+    pub async fn set_conditions(&self, profile: ProfileId, request: SetConditions) -> Result<DownloadView, EngineError> {
+        order::set_conditions(&self.queue, profile, request).await
     }
 
     /// The download of a unit as a whole, unless it was cancelled or deleted.

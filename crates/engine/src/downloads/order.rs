@@ -9,7 +9,7 @@ use super::{
     queue::Queue,
     rows::{self, DownloadRow},
     start::POSITION_STEP,
-    view::{DownloadView, MoveDownload, SetPriority},
+    view::{DownloadView, MoveDownload, SetConditions, SetPriority},
 };
 use crate::{EngineError, library::WriteTx};
 
@@ -50,6 +50,29 @@ pub(super) async fn set_priority(
     let row = movable(&mut tx, profile, request.download_id).await?;
     if row.priority != request.priority {
         place(&mut tx, row.id, request.priority, row.position).await?;
+        tx.commit().await?;
+        queue.wake.notify_one();
+        queue.publish(&[row.id]).await?;
+    }
+    queue.one(profile, row.id).await
+}
+
+/// Gives a download conditions of its own (D8, D9): "download anyway" is one of them.
+pub(super) async fn set_conditions(
+    queue: &Queue,
+    profile: ProfileId,
+    request: SetConditions,
+) -> Result<DownloadView, EngineError> {
+    let mut tx = queue.library.write().await?;
+    let row = movable(&mut tx, profile, request.download_id).await?;
+    if row.own != request.own {
+        sqlx::query("UPDATE downloads SET wifi_only = ?, at_any_hour = ?, on_battery = ? WHERE id = ?")
+            .bind(request.own.wifi_only)
+            .bind(request.own.at_any_hour)
+            .bind(request.own.on_battery)
+            .bind(row.id.to_string())
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         queue.wake.notify_one();
         queue.publish(&[row.id]).await?;

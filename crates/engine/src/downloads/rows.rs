@@ -12,7 +12,7 @@ use carrel_model::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{Row as _, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
 
-use super::view::DownloadView;
+use super::view::{DownloadView, OwnConditions};
 use crate::{
     EngineError,
     library::WriteTx,
@@ -50,6 +50,7 @@ pub(crate) struct DownloadRow {
     pub(crate) bytes_done: u64,
     /// Blobs that are not whole on disk.
     pub(crate) blobs_missing: u64,
+    pub(crate) own: OwnConditions,
 }
 
 impl DownloadRow {
@@ -83,6 +84,7 @@ impl DownloadRow {
             bytes_total: unsigned(row, "bytes_total")?,
             bytes_done: unsigned(row, "bytes_done")?,
             blobs_missing: unsigned(row, "blobs_missing")?,
+            own: own_conditions(row)?,
         })
     }
 
@@ -108,6 +110,7 @@ impl DownloadRow {
             created_at: self.created_at,
             completed_at: self.completed_at,
             expires_at: self.expires_at,
+            own: self.own,
         }
     }
 
@@ -251,6 +254,15 @@ pub(crate) async fn act_on_all(
         .rows_affected();
     }
     Ok(changed)
+}
+
+/// Reads what a download may do that the settings don't say.
+pub(crate) fn own_conditions(row: &SqliteRow) -> Result<OwnConditions, EngineError> {
+    Ok(OwnConditions {
+        wifi_only: row.try_get("wifi_only")?,
+        at_any_hour: row.try_get("at_any_hour")?,
+        on_battery: row.try_get("on_battery")?,
+    })
 }
 
 /// A column of words or ids that may be NULL or empty.

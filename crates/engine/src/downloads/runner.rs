@@ -20,10 +20,10 @@ use super::{
     line::{self, Next, Room, Surroundings, Wish},
     live::Running,
     queue::Queue,
-    scheduler::{self, Conditions, DEFAULT_CONCURRENCY, Fetching, GROUP, Plan, Queued, Wanted},
+    scheduler::{self, Conditions, DEFAULT_CONCURRENCY, Fetching, GROUP, Plan, Queued, Wanted, Wishes},
     told::Told,
 };
-use crate::{EngineError, sync::view::NetworkState};
+use crate::{EngineError, network::device::DeviceView, sync::view::NetworkState};
 
 /// A failure of the database or the disk while planning is no reason to spin.
 const AFTER_FAULT: Duration = Duration::from_secs(5);
@@ -31,10 +31,12 @@ const AFTER_FAULT: Duration = Duration::from_secs(5);
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 /// A drive may come back, and room may be made, without anybody telling.
 const LOOK_AT_THE_DISK_EVERY: Duration = Duration::from_secs(10);
+/// Hours begin by the clock on the wall, and the time a machine sleeps doesn't count for a timer.
+const LOOK_AT_THE_CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped; transfers end with it.
 pub(super) async fn run(queue: Arc<Queue>) {
-    let mut runner = Runner { network: queue.rooms.network(), jobs: JoinSet::new(), labelled: None, queue };
+    let mut runner = Runner { network: queue.rooms.network(), device: queue.rooms.device(), jobs: JoinSet::new(), labelled: None, queue };
     let mut told = Told::default();
     // Whether anything but a transfer has changed since the last look.
     let mut news = true;
@@ -54,6 +56,7 @@ pub(super) async fn run(queue: Arc<Queue>) {
 struct Runner {
     queue: Arc<Queue>,
     network: watch::Receiver<(NetworkState, TimeMs)>,
+    device: watch::Receiver<DeviceView>,
     jobs: JoinSet<Ended>,
     /// What the reasons to wait were last written by.
     labelled: Option<Labelled>,
@@ -65,6 +68,7 @@ struct Labelled {
     network: NetworkState,
     drive_is_here: bool,
     signed_in: BTreeSet<ProfileId>,
+    wishes: Wishes,
     /// Whether the room is too small for some.
     tight: bool,
     /// Downloads being fetched.
@@ -90,6 +94,10 @@ impl Runner {
                 Ok(()) = self.network.changed() => {
                     let now = self.network.borrow_and_update().0;
                     network_changed(&queue, now).await;
+                    return true;
+                }
+                Ok(()) = self.device.changed() => {
+                    self.device.borrow_and_update();
                     return true;
                 }
                 () = sleep_until(wake_at), if wake_at.is_some() => return true,
@@ -121,6 +129,7 @@ impl Runner {
         let conditions = self.conditions(&profiles, drive_is_here, &begun).await?;
         let (plan, tight) = self.plan(&conditions, &begun).await?;
         self.begin(&plan.start).await?;
+        self.stop_held(&conditions.wishes).await?;
 
         let running: BTreeSet<DownloadId> = queue.live.all().values().flat_map(|fetch| fetch.serves.clone()).collect();
         let surroundings = Surroundings {
@@ -128,6 +137,7 @@ impl Runner {
             network: conditions.network,
             drive_is_here,
             signed_in: &conditions.signed_in,
+            wishes: &conditions.wishes,
             running: &running,
             room: tight.then_some(Room { bytes: conditions.room_bytes, begun: &begun }),
         };
@@ -135,6 +145,7 @@ impl Runner {
         let same = before.as_ref().is_some_and(|before| {
             (before.network, before.drive_is_here, before.tight) == (conditions.network, drive_is_here, tight)
                 && before.signed_in == conditions.signed_in
+                && before.wishes == conditions.wishes
         });
         // Where only transfers began or ended, only what they serve can have changed.
         let touched: Option<Vec<DownloadId>> = before
@@ -144,9 +155,11 @@ impl Runner {
         queue.publish(&changed.await?).await?;
         let retry_at = line::first_retry(readers, conditions.now).await?.map(|at| until(&queue, at));
         let disk_at = (tight || !drive_is_here).then(|| Instant::now() + LOOK_AT_THE_DISK_EVERY);
-        let network = conditions.network;
-        self.labelled = Some(Labelled { network, drive_is_here, signed_in: conditions.signed_in, tight, running });
-        Ok([retry_at, disk_at].into_iter().flatten().min())
+        let hours_at = conditions.wishes.hours_change_at.map(|at| until(&queue, at));
+        let clock_at = hours_at.map(|at| at.min(Instant::now() + LOOK_AT_THE_CLOCK_EVERY));
+        let Conditions { network, signed_in, wishes, .. } = conditions;
+        self.labelled = Some(Labelled { network, drive_is_here, signed_in, wishes, tight, running });
+        Ok([retry_at, disk_at, clock_at].into_iter().flatten().min())
     }
 
     async fn conditions(
@@ -156,9 +169,27 @@ impl Runner {
         begun: &BTreeMap<BlobHash, u64>,
     ) -> Result<Conditions, EngineError> {
         let queue = &self.queue;
+        let now = queue.clock.now();
+        let device = *self.device.borrow();
         let mut limits = BTreeMap::new();
+        let mut wishes =
+            Wishes { without_wifi: (!device.counts_as_wifi()).then(BTreeSet::new), ..Wishes::default() };
         for profile in profiles {
-            limits.insert(*profile, usize::from(queue.rooms.settings(*profile).await?.concurrency.max(1)));
+            let settings = queue.rooms.settings(*profile).await?;
+            limits.insert(*profile, usize::from(settings.concurrency.max(1)));
+            if let Some(without_wifi) = wishes.without_wifi.as_mut().filter(|_| settings.wifi_only) {
+                without_wifi.insert(*profile);
+            }
+            if settings.charging_only && !device.counts_as_charging() {
+                wishes.without_power.insert(*profile);
+            }
+            if let Some(hours) = settings.hours {
+                if !hours.are_open(now, queue.clock.utc_offset_ms(now)) {
+                    wishes.out_of_hours.insert(*profile);
+                }
+                let change = hours.next_change(now, |at| queue.clock.utc_offset_ms(at));
+                wishes.hours_change_at = Some(wishes.hours_change_at.map_or(change, |other| other.min(change)));
+            }
         }
         let fetching = |(hash, run): (&BlobHash, &Running)| {
             let remaining_bytes = remaining(run.size, begun.get(hash));
@@ -166,10 +197,11 @@ impl Runner {
         };
         let running = queue.live.all().iter().map(fetching).collect();
         Ok(Conditions {
-            now: queue.clock.now(),
+            now,
             network: self.state(),
             drive_is_here,
             signed_in: queue.rooms.signed_in().await?.into_iter().collect(),
+            wishes,
             limits,
             running,
             room_bytes: if drive_is_here { queue.blobs.space().await?.above_floor_bytes() } else { 0 },
@@ -193,6 +225,7 @@ impl Runner {
         let wish = Wish {
             now: conditions.now,
             signed_in: &conditions.signed_in,
+            wishes: &conditions.wishes,
             running: &running,
             room: None,
             limit: places * GROUP,
@@ -227,6 +260,24 @@ impl Runner {
         for (profile, hashes) in of_profile {
             self.queue.addresses.of(profile).broker.want(hashes);
         }
+    }
+
+    /// Ends the transfers that only downloads need which are held back now; what they have verified stays.
+    async fn stop_held(&self, wishes: &Wishes) -> Result<(), EngineError> {
+        let queue = &self.queue;
+        let served: BTreeSet<DownloadId> = queue.live.all().values().flat_map(|fetch| fetch.serves.clone()).collect();
+        if served.is_empty() || !wishes.hold_back_some() {
+            return Ok(());
+        }
+        let free = line::free(queue.library.readers(), &served, wishes).await?;
+        let all = queue.live.all();
+        let running = all.iter().map(|(hash, fetch)| (hash, fetch.serves.as_slice()));
+        for hash in scheduler::to_stop(running, |id| free.contains(&id)) {
+            if let Some(fetch) = all.get(&hash) {
+                fetch.control.pause();
+            }
+        }
+        Ok(())
     }
 
     /// Starts transfers.
@@ -326,6 +377,7 @@ fn queued(next: &[Next], begun: &BTreeMap<BlobHash, u64>) -> Vec<Queued> {
             position: first.position,
             // Those that wait for their next round are not among what comes next.
             retry: None::<(TimeMs, WaitReason)>,
+            own: first.own,
             blobs: blobs.iter().map(wanted).collect(),
         })
     });

@@ -5,11 +5,15 @@
 //! than the limit together (D3). A download that can't run doesn't hold back those behind it, and always gets the reason
 //! that holds now – so when the reason goes, the next plan lets it run. One that only lacks a place does hold them back:
 //! else small blobs could fill up a group for ever, and a large one that comes first would never get its place.
+//!
+//! Wi-Fi, power and hours (D8, D9) hold for what runs as well: [`to_stop`] says which transfers end where they are. They
+//! keep what they have verified, and start again when the condition is back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason};
 
+use super::view::OwnConditions;
 use crate::sync::view::NetworkState;
 
 /// A download that isn't finished, paused or given up.
@@ -21,6 +25,8 @@ pub(crate) struct Queued {
     pub(crate) position: i64,
     /// After a failed round: not before this, and why.
     pub(crate) retry: Option<(TimeMs, WaitReason)>,
+    /// What it may do that the learner's settings don't say.
+    pub(crate) own: OwnConditions,
     /// Blobs that are not here, in the order they are wanted. May be cut to the first few that are not running.
     pub(crate) blobs: Vec<Wanted>,
 }
@@ -46,6 +52,50 @@ pub(crate) struct Fetching {
     pub(crate) remaining_bytes: u64,
 }
 
+/// Whom their own settings hold back now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// The network doesn't count as Wi-Fi: those who want it. None: it does, for everybody.
+    pub(crate) without_wifi: Option<BTreeSet<ProfileId>>,
+    /// Learners who want power while there is none.
+    pub(crate) without_power: BTreeSet<ProfileId>,
+    /// Learners outside whose hours it is.
+    pub(crate) out_of_hours: BTreeSet<ProfileId>,
+    /// When the hours of any of them begin or end next.
+    pub(crate) hours_change_at: Option<TimeMs>,
+}
+
+impl Wishes {
+    /// Whether any download could be held back by them.
+    pub(crate) fn hold_back_some(&self) -> bool {
+        self.without_wifi.is_some() || !self.without_power.is_empty() || !self.out_of_hours.is_empty()
+    }
+
+    /// The reason of a download of this learner.
+    pub(crate) fn hold_back(&self, profile: ProfileId, own: OwnConditions) -> Option<WaitReason> {
+        let wants_wifi = |those: &BTreeSet<_>| own.wifi_only.unwrap_or_else(|| those.contains(&profile));
+        if self.without_wifi.as_ref().is_some_and(wants_wifi) {
+            Some(WaitReason::Wifi)
+        } else if self.without_power.contains(&profile) && !own.on_battery {
+            Some(WaitReason::Power)
+        } else if self.out_of_hours.contains(&profile) && !own.at_any_hour {
+            Some(WaitReason::Schedule)
+        } else {
+            None
+        }
+    }
+}
+
+/// Of what is fetched, what no download may go on with: `serves` names those each is for, `may_run` those that are not
+/// held back.
+pub(crate) fn to_stop<'a>(
+    running: impl IntoIterator<Item = (&'a BlobHash, &'a [DownloadId])>,
+    may_run: impl Fn(DownloadId) -> bool,
+) -> Vec<BlobHash> {
+    let running = running.into_iter().filter(|(_, serves)| !serves.iter().any(|id| may_run(*id)));
+    running.map(|(hash, _)| *hash).collect()
+}
+
 /// What the surroundings allow now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Conditions {
@@ -54,6 +104,8 @@ pub(crate) struct Conditions {
     /// Whether the drive of the store is there.
     pub(crate) drive_is_here: bool,
     pub(crate) signed_in: BTreeSet<ProfileId>,
+    /// What learners chose, as it holds now.
+    pub(crate) wishes: Wishes,
     /// How many places each learner wants at once; together never more than the largest.
     pub(crate) limits: BTreeMap<ProfileId, usize>,
     /// Bytes that can be written before the floor is reached.
@@ -83,7 +135,7 @@ pub(crate) const GROUP: usize = 32;
 /// Decides.
 #[must_use]
 pub(crate) fn plan(queue: &[Queued], conditions: &Conditions) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan { wake_at: conditions.wishes.hours_change_at, ..Plan::default() };
     let mut places = Places::new(conditions);
     let mut order: Vec<&Queued> = queue.iter().collect();
     order.sort_by_key(|queued| (std::cmp::Reverse(queued.priority), queued.position, queued.id));
@@ -116,6 +168,9 @@ pub(crate) fn held_back(queued: &Queued, conditions: &Conditions) -> Option<Wait
         NetworkState::Limited => return Some(WaitReason::Server),
         // Not known yet: trying is how it becomes known.
         NetworkState::Online | NetworkState::Unknown => {}
+    }
+    if let Some(reason) = conditions.wishes.hold_back(queued.profile, queued.own) {
+        return Some(reason);
     }
     queued.retry.and_then(|(at, reason)| (at > conditions.now).then_some(reason))
 }
@@ -212,3 +267,7 @@ impl<'a> Places<'a> {
 #[cfg(test)]
 #[path = "scheduler_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "scheduler_histories_tests.rs"]
+mod histories;

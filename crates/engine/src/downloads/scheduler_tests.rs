@@ -12,7 +12,7 @@ fn blob(n: u8) -> BlobHash {
 
 fn queued(n: u16, priority: u8, position: i64, blobs: &[u8]) -> Queued {
     let blobs = blobs.iter().map(|n| Wanted { hash: blob(*n), size: LARGE_BYTES, remaining_bytes: 10 }).collect();
-    Queued { id: id(n), profile: id(1), priority, position, retry: None, blobs }
+    Queued { id: id(n), profile: id(1), priority, position, retry: None, own: OwnConditions::default(), blobs }
 }
 
 fn fine() -> Conditions {
@@ -21,6 +21,7 @@ fn fine() -> Conditions {
         network: NetworkState::Online,
         drive_is_here: true,
         signed_in: [id(1), id(2)].into(),
+        wishes: Wishes::default(),
         limits: [(id(1), 3), (id(2), 3)].into(),
         room_bytes: 1_000,
         running: BTreeMap::new(),
@@ -82,6 +83,44 @@ fn each_obstacle_has_its_own_word_and_goes_with_it() {
 }
 
 #[test]
+fn what_a_learner_chose_holds_them_back_and_a_download_may_be_let_off() {
+    let mine = |own: OwnConditions| Queued { own, ..queued(1, 5, 1, &[1]) };
+    let wishes = |wishes: Wishes| Conditions { wishes, ..fine() };
+    let because = |queued: &Queued, conditions: &Conditions| held_back(queued, conditions);
+    let plain = mine(OwnConditions::default());
+    let metered = wishes(Wishes { without_wifi: Some([id(1)].into()), ..Wishes::default() });
+    let nobody_cares = wishes(Wishes { without_wifi: Some(BTreeSet::new()), ..Wishes::default() });
+    let battery = wishes(Wishes { without_power: [id(1)].into(), ..Wishes::default() });
+    let by_day = wishes(Wishes {
+        out_of_hours: [id(1)].into(),
+        hours_change_at: Some(TimeMs::from_ms(7_000)),
+        ..Wishes::default()
+    });
+    assert_eq!(because(&plain, &metered), Some(WaitReason::Wifi));
+    assert_eq!(because(&plain, &nobody_cares), None, "another learner's choice");
+    assert_eq!(because(&plain, &battery), Some(WaitReason::Power));
+    assert_eq!(because(&plain, &by_day), Some(WaitReason::Schedule));
+    assert_eq!(plan(&[plain], &by_day).wake_at, Some(TimeMs::from_ms(7_000)), "it goes on by itself");
+    let anyway = mine(OwnConditions { wifi_only: Some(false), at_any_hour: true, on_battery: true });
+    let strict = mine(OwnConditions { wifi_only: Some(true), ..OwnConditions::default() });
+    assert_eq!([&metered, &battery, &by_day].map(|conditions| because(&anyway, conditions)), [None; 3]);
+    assert_eq!(because(&strict, &nobody_cares), Some(WaitReason::Wifi), "this one alone wants Wi-Fi");
+    assert_eq!(because(&strict, &fine()), None);
+    let all = Conditions { network: NetworkState::Offline, ..metered };
+    assert_eq!(because(&strict, &all), Some(WaitReason::Network), "no network at all is the nearer cause");
+}
+
+#[test]
+fn a_transfer_is_stopped_when_nothing_it_serves_may_run() {
+    let (one, two): ([DownloadId; 2], [DownloadId; 1]) = ([id(1), id(2)], [id(3)]);
+    let hashes = [blob(1), blob(2)];
+    let running = [(&hashes[0], one.as_slice()), (&hashes[1], two.as_slice())];
+    assert_eq!(to_stop(running, |_| true), []);
+    assert_eq!(to_stop(running, |download| download == id(2)), [blob(2)], "somebody else's wish keeps the first going");
+    assert_eq!(to_stop(running, |_| false), [blob(1), blob(2)]);
+}
+
+#[test]
 fn one_without_room_does_not_hold_back_a_smaller_one() {
     let mut large = queued(1, 9, 1, &[1]);
     large.blobs[0].remaining_bytes = 5_000;
@@ -106,6 +145,7 @@ fn any_queue() -> impl Strategy<Value = Vec<Queued>> {
             priority,
             position,
             retry: retry.map(|at| (TimeMs::from_ms(at), WaitReason::Server)),
+            own: OwnConditions::default(),
             blobs: blobs.into_iter().map(wanted).collect(),
         });
         queue.collect()
@@ -127,6 +167,7 @@ fn any_conditions() -> impl Strategy<Value = Conditions> {
             network,
             drive_is_here: true,
             signed_in: [(one, id(1)), (two, id(2))].into_iter().filter_map(|(is, id)| is.then_some(id)).collect(),
+            wishes: Wishes::default(),
             limits: [(id(1), first), (id(2), second)].into(),
             room_bytes,
             running: running

@@ -55,6 +55,27 @@ view! {
         pub completed_at: Option<TimeMs>,
         /// The last day it opens.
         pub expires_at: Option<TimeMs>,
+        /// What it may do that the settings don't say.
+        pub own: OwnConditions,
+    }
+
+    /// What one download may do that the learner's settings don't say, until it is complete.
+    #[derive(Copy, Eq, Default)]
+    pub struct OwnConditions {
+        /// Only over Wi-Fi, or over any network; none: as the settings say.
+        pub wifi_only: Option<bool>,
+        /// Outside the chosen hours, too.
+        pub at_any_hour: bool,
+        /// On battery, too.
+        pub on_battery: bool,
+    }
+
+    /// Gives a download conditions of its own.
+    pub struct SetConditions {
+        /// Which.
+        pub download_id: DownloadId,
+        /// In the place of those it had.
+        pub own: OwnConditions,
     }
 
     /// Asks for a unit, or one lesson of it, to be taken along.

@@ -3,13 +3,13 @@
 //! The truth is what requests meet. Every request reports how far it came; while none is made, a small probe asks
 //! `GET /api/v1/health`, so that the badge turns within about five seconds when the service goes or comes. A failed
 //! request alone turns nothing: it makes the probe ask at once, and only its failure counts.
+//!
+//! What the platform says of link and power besides, and whether it may be used for downloads, is in [`device`].
 
+pub mod device;
 mod rule;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use carrel_model::TimeMs;
 use http::Method;
@@ -42,14 +42,14 @@ struct Inner {
     /// The state and since when.
     state: watch::Sender<(NetworkState, TimeMs)>,
     /// The service that is asked: the current learner's.
-    service: Mutex<Option<Url>>,
+    service: watch::Sender<Option<Url>>,
     ask_now: Notify,
 }
 
 impl Network {
     pub(crate) fn new(observer: &dyn NetworkObserver, clock: Arc<dyn Clock>) -> Self {
         let state = watch::Sender::new((NetworkState::Unknown, clock.now()));
-        let (service, ask_now) = (Mutex::default(), Notify::new());
+        let (service, ask_now) = (watch::Sender::default(), Notify::new());
         Self { inner: Arc::new(Inner { link: observer.link(), clock, state, service, ask_now }) }
     }
 
@@ -89,10 +89,12 @@ impl Network {
 
     /// From now on the badge speaks of this service; of none while nobody is signed in.
     pub(crate) fn watch_service(&self, service: Option<Url>) {
-        let mut watched = self.inner.service.lock().unwrap_or_else(PoisonError::into_inner);
-        if *watched != service {
+        let changed = self.inner.service.send_if_modified(|watched| {
+            let changed = *watched != service;
             *watched = service;
-            drop(watched);
+            changed
+        });
+        if changed {
             self.turn(NetworkState::Unknown);
             self.inner.ask_now.notify_one();
         }
@@ -155,7 +157,12 @@ impl Network {
 
     /// The service the badge speaks of.
     pub(crate) fn service(&self) -> Option<Url> {
-        self.inner.service.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.service.borrow().clone()
+    }
+
+    /// The service the badge speaks of, and every change of it.
+    pub(crate) fn services(&self) -> watch::Receiver<Option<Url>> {
+        self.inner.service.subscribe()
     }
 
     fn turn(&self, state: NetworkState) {

@@ -9,7 +9,7 @@ use super::*;
 use crate::service_api::ApiError;
 
 #[derive(Debug)]
-struct Noon;
+pub(super) struct Noon;
 
 impl Clock for Noon {
     fn read(&self) -> Reading {

@@ -29,6 +29,12 @@ impl Clock for SystemClock {
         Reading { wall: TimeMs::from_ms(wall), monotonic_ms }
     }
 
+    fn utc_offset_ms(&self, at: TimeMs) -> i64 {
+        let zone = jiff::tz::TimeZone::system();
+        let at = jiff::Timestamp::from_millisecond(at.as_ms()).unwrap_or_default();
+        i64::from(zone.to_offset(at).seconds()) * 1_000
+    }
+
     fn fill_random(&self, bytes: &mut [u8]) {
         rand::rng().fill_bytes(bytes);
     }

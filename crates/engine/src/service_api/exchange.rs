@@ -10,8 +10,14 @@ use http::{HeaderMap, Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::ApiError;
-use crate::network::{Network, Reached};
+use super::{
+    ApiError,
+    arriving::{self, ReadAnswer, Unread},
+};
+use crate::{
+    network::{Network, Reached},
+    ports::Http,
+};
 
 /// The longest body that is read. A page of 200 large units stays well below.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -21,7 +27,7 @@ const MAX_RETRY_AFTER_MS: u64 = 15 * 60 * 1_000;
 /// Performs requests. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
-    http: reqwest::Client,
+    http: Http,
     network: Network,
 }
 
@@ -41,7 +47,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl Exchange {
-    pub(crate) const fn new(http: reqwest::Client, network: Network) -> Self {
+    pub(crate) const fn new(http: Http, network: Network) -> Self {
         Self { http, network }
     }
 
@@ -140,6 +146,7 @@ fn read<T: DeserializeOwned>(status: StatusCode, headers: &HeaderMap, body: &[u8
     }
     let code = match status.as_u16() {
         401 => ErrorCode::SignInNeeded,
+            .client()
         413 => ErrorCode::InvalidRequest,
         426 => ErrorCode::UpgradeRequired,
         429 => ErrorCode::RateLimited,

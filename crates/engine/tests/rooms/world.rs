@@ -15,7 +15,7 @@ use carrel_engine::{
     Engine, EngineConfig, OpenError, Ports,
     access::view::{ProfileView, SignIn},
     catalogue::view::LessonCard,
-    ports::{FileSecrets, SystemClock, UnknownLink, http_client},
+    ports::{FileSecrets, Observed, Power, SystemClock, UnknownLink, http_client},
     sync::view::{NetworkState, SyncView},
 };
 use carrel_model::{LearnerId, ProfileId, content::LessonKind, lease::Role};
@@ -230,6 +230,7 @@ impl Device {
             let ports = Ports {
                 clock: Arc::new(SystemClock::default()),
                 network: Arc::new(UnknownLink::default()),
+                power: Arc::new(Observed::new(Power::Unknown)),
                 secrets: Arc::new(FileSecrets::new(&folder)),
                 http: http_client().unwrap(),
             };

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use carrel_engine::model::{LearnerId, lease::Role};
-use carrel_engine::ports::{FileSecrets, SystemClock, UnknownLink, http_client};
+use carrel_engine::ports::{FileSecrets, Observed, Power, SystemClock, UnknownLink, http_client};
 use carrel_host::{EngineConfig, Host, HostConfig, Ports, http::HttpHost, media::MediaAddresses};
 use carrel_service::{
     RunningService, Service, accounts::Passwords, clock::system_clock, config::Config, publish::publish_folder,
@@ -40,6 +40,7 @@ impl Desk {
         let ports = Ports {
             clock: Arc::new(SystemClock::default()),
             network: Arc::new(UnknownLink::default()),
+            power: Arc::new(Observed::new(Power::Unknown)),
             secrets: Arc::new(FileSecrets::new(&data)),
             http: http_client().unwrap(),
         };

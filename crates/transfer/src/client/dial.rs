@@ -3,7 +3,13 @@
 //! Addresses are tried as RFC 8305 wants it: in the resolver's order with the families taking turns, the next one as soon
 //! as one fails or has been silent for a quarter of a second. A network where IPv6 leads nowhere costs just that.
 
-use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use http::Uri;
 use hyper_util::{
@@ -36,7 +42,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) connect_timeout: Duration,
-    pub(super) routes: Routes,
+    /// Behind a lock, because a learner may change the proxy while transfers run.
+    pub(super) routes: RwLock<Routes>,
     pub(super) tls: Arc<Tls>,
 }
 
@@ -60,7 +67,8 @@ impl Dialer {
 
     async fn dial_for_ever(&self, site: &Site, offer: Offer) -> Result<Dialled, Setback> {
         let mut forward = None;
-        let wire = match self.routes.to(site) {
+        let route = self.routes.read().unwrap_or_else(PoisonError::into_inner).to(site);
+        let wire = match route {
             Route::Straight => Wire::Tcp(reach(site.name(), site.port).await.map_err(unreachable)?),
             Route::Forward(proxy) => {
                 forward = Some(Forward { authorization: proxy.basic_auth().cloned() });

@@ -62,7 +62,7 @@ async fn opening_a_connection_takes_no_longer_than_allowed() {
     let (hole, _listener, _waiting) = black_hole().await;
     let tls = Arc::new(Tls::new(&[]).unwrap());
     let routes = Routes::new(&super::super::Proxy::None).unwrap();
-    let dialer = Dialer { connect_timeout: Duration::from_millis(400), routes, tls };
+    let dialer = Dialer { connect_timeout: Duration::from_millis(400), routes: routes.into(), tls };
     let site = Site::of(&format!("http://{hole}/").parse().unwrap()).unwrap();
     let error = dialer.dial(&site, Offer::Http1).await.unwrap_err();
     assert!(matches!(error, Setback::Unreachable(_)));

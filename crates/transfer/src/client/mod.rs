@@ -26,7 +26,7 @@ mod wire;
 
 use std::{
     sync::{
-        Arc, Weak,
+        Arc, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -136,9 +136,17 @@ impl HttpClient {
         let user_agent = HeaderValue::from_str(&options.user_agent).map_err(|_| ClientError::UserAgent)?;
         let tls = Arc::new(Tls::new(&options.extra_roots_pem)?);
         let routes = proxy::Routes::new(&options.proxy).ok_or(ClientError::Proxy)?;
-        let dialer = Dialer { connect_timeout: options.connect_timeout, routes, tls };
+        let dialer = Dialer { connect_timeout: options.connect_timeout, routes: routes.into(), tls };
         let (pool, epoch) = (Pool::default(), AtomicU64::new(0));
         Ok(Self(Arc::new(Inner { options: options.clone(), user_agent, dialer, pool, epoch })))
+    }
+
+    /// From now on connections go this way; those of the old way are not used again.
+    pub fn set_proxy(&self, proxy: &Proxy) -> Result<(), ClientError> {
+        let routes = proxy::Routes::new(proxy).ok_or(ClientError::Proxy)?;
+        *self.0.dialer.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+        self.forget_connections();
+        Ok(())
     }
 
     /// The network has changed, or the machine was asleep: idle connections are closed, those in use are not used again.

@@ -167,6 +167,27 @@ async fn a_proxy_that_refuses_or_is_not_there_is_unreachable() {
     }
 }
 
+#[tokio::test]
+async fn a_changed_proxy_holds_for_the_next_request_and_kept_connections_are_left() {
+    let (first, mut of_first) = http_proxy(WELCOME).await;
+    let (second, mut of_second) = http_proxy(WELCOME).await;
+    let (plain, secure, client, content) = through(&format!("http://127.0.0.1:{first}")).await;
+    for origin in [&plain, &secure] {
+        for mut line in [Line::own(), Line::shared()] {
+            client.set_proxy(&Proxy::Url(format!("http://127.0.0.1:{first}").parse().unwrap())).unwrap();
+            assert!(get(&client, &mut line, &source(origin), 10, 90_000).await.unwrap() == content[10..90_000]);
+            of_first.recv().await.unwrap();
+            client.set_proxy(&Proxy::Url(format!("http://127.0.0.1:{second}").parse().unwrap())).unwrap();
+            assert!(get(&client, &mut line, &source(origin), 10, 90_000).await.unwrap() == content[10..90_000]);
+            of_second.recv().await.unwrap();
+        }
+    }
+    let refused = client.set_proxy(&Proxy::Url("ftp://x".parse().unwrap()));
+    assert!(matches!(refused, Err(crate::ClientError::Proxy)), "and what is none changes nothing");
+    get(&client, &mut Line::own(), &source(&plain), 10, 90).await.unwrap();
+    of_second.recv().await.unwrap();
+}
+
 #[test]
 fn what_is_no_proxy_is_refused() {
     for url in ["ftp://x", "socks4://x", "file:///x"] {
