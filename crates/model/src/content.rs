@@ -254,6 +254,15 @@ impl Asset {
 }
 
 impl Unit {
+    /// The unit as it travels to learners: without the solutions of graded quizzes.
+    #[must_use]
+    pub fn for_learners(mut self) -> Self {
+        for lesson in &mut self.lessons {
+            lesson.payload.quiz = lesson.payload.quiz.take().map(Quiz::for_learners);
+        }
+        self
+    }
+
     /// The blobs a download of this unit needs: one rendition of every asset and the cover, each blob once.
     #[must_use]
     pub fn renditions_for(&self, wish: Quality) -> Vec<(AssetId, &Rendition)> {

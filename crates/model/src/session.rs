@@ -1,10 +1,17 @@
-//! Quiz and review sessions, and the answers within them.
+//! Sessions – a quiz, a review, time with a player – and the answers within them.
 //!
 //! A session, like progress, is a join. Its states could arrive in any order from the network, so an end is terminal
 //! (finished outranks abandoned: work is never thrown away by a late "abandon"), and between running and paused the later
 //! write wins. Answers are append-only; the one that counts for a question is the last by [`Stamp`].
 
-use crate::{LessonId, SessionId, TimeMs, progress::first_attempt, quiz::Response, stamp::Stamp};
+use std::collections::BTreeMap;
+
+use crate::{
+    LessonId, SessionId, TimeMs,
+    progress::first_attempt,
+    quiz::{Grade, Quiz, Response},
+    stamp::Stamp,
+};
 
 words! {
     /// What kind of session it is.
@@ -13,6 +20,8 @@ words! {
         Quiz = "quiz",
         /// Spaced repetition.
         Review = "review",
+        /// Time with a lesson: listening, watching, reading. Has no answers and no end.
+        Study = "study",
     }
 }
 
@@ -74,8 +83,11 @@ wire! {
         pub started_at: TimeMs,
         /// When it ended: the earliest end of the kind that won.
         pub ended_at: Option<TimeMs>,
-        /// What it amounted to.
+        /// What it amounted to, as the devices say.
         pub statistics: Statistics,
+        /// What the service found it to be worth; none before it is finished, and for what has no right and wrong.
+        #[serde(default)]
+        pub grade: Option<Grade>,
     }
 
     /// One answer, as kept.
@@ -158,7 +170,36 @@ impl Session {
             started_at: moved.started_at,
             ended_at: if status.is_end() { Some(stamp.at) } else { None },
             statistics: moved.statistics,
+            grade: None,
         }
+    }
+
+    /// Whether an answer was given before the session was handed in. A device counts its writes, whatever its clock says;
+    /// between devices the time decides.
+    #[must_use]
+    pub fn counts(&self, answer: &Answer) -> bool {
+        let end = self.status_stamp;
+        match self.ended_at {
+            Some(_) if answer.stamp.device_id == end.device_id => answer.stamp.seq < end.seq,
+            Some(ended_at) => answer.stamp.at <= ended_at,
+            None => true,
+        }
+    }
+
+    /// What a finished quiz is worth, by all answers ever given in it, in any order. None where it can't be said.
+    #[must_use]
+    pub fn graded(&self, quiz: &Quiz, answers: &[Answer]) -> Option<Grade> {
+        if self.kind != SessionKind::Quiz || self.status != SessionStatus::Finished {
+            return None;
+        }
+        let mut last: BTreeMap<&str, &Answer> = BTreeMap::new();
+        for answer in answers.iter().filter(|answer| answer.session_id == self.id && self.counts(answer)) {
+            let known = last.entry(&answer.question_id).or_insert(answer);
+            if known.stamp < answer.stamp {
+                *known = answer;
+            }
+        }
+        quiz.grade(last.into_iter().map(|(question, answer)| (question, &answer.response)))
     }
 
     /// The least session that holds both: commutative, associative, idempotent. Both must have the same id.
@@ -187,6 +228,8 @@ impl Session {
             started_at: self.started_at.min(other.started_at),
             ended_at,
             statistics: self.statistics.join(other.statistics),
+            // Only the service gives grades, and replaces the one before; a write of a device has none.
+            grade: self.grade.max(other.grade),
         }
     }
 }

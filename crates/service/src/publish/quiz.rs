@@ -95,7 +95,7 @@ fn checked(question: QuestionToml) -> Result<Question, String> {
     let body = match question.body {
         BodyToml::Single { options, correct } => {
             among(&correct, &ids(&options)?)?;
-            QuestionBody::Single { options, correct }
+            QuestionBody::Single { options, correct: Some(correct) }
         }
         BodyToml::Multiple { options, correct } => {
             let known = ids(&options)?;
@@ -104,7 +104,7 @@ fn checked(question: QuestionToml) -> Result<Question, String> {
             if correct.is_empty() {
                 return Err("at least one option is correct".to_owned());
             }
-            QuestionBody::Multiple { options, correct }
+            QuestionBody::Multiple { options, correct: Some(correct) }
         }
         BodyToml::Order { options, correct } => {
             let known = ids(&options)?;
@@ -112,7 +112,7 @@ fn checked(question: QuestionToml) -> Result<Question, String> {
             if unique(&correct)? != known {
                 return Err("correct lists every option once".to_owned());
             }
-            QuestionBody::Order { options, correct }
+            QuestionBody::Order { options, correct: Some(correct) }
         }
         BodyToml::Match { left, right, correct } => {
             let (left_ids, right_ids) = (ids(&left)?, ids(&right)?);
@@ -120,16 +120,16 @@ fn checked(question: QuestionToml) -> Result<Question, String> {
             if correct.keys().map(String::as_str).collect::<BTreeSet<_>>() != left_ids {
                 return Err("correct has every id of the left side".to_owned());
             }
-            QuestionBody::Match { left, right, correct }
+            QuestionBody::Match { left, right, correct: Some(correct) }
         }
         BodyToml::ShortText { accept } => {
             if accept.is_empty() || accept.iter().any(|text| text.trim().is_empty()) {
                 return Err("accept lists at least one text, and none is empty".to_owned());
             }
-            QuestionBody::ShortText { accept }
+            QuestionBody::ShortText { accept: Some(accept) }
         }
         BodyToml::Numeric { value, tolerance, unit } => {
-            QuestionBody::Numeric { value: decimal(value)?, tolerance: decimal(tolerance)?, unit }
+            QuestionBody::Numeric { value: Some(decimal(value)?), tolerance: Some(decimal(tolerance)?), unit }
         }
     };
     if question.prompt.trim().is_empty() {

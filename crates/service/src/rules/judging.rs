@@ -10,7 +10,8 @@ use carrel_model::{
     bookmark::Bookmark,
     op::{DownloadReported, Effect, LessonFacts, Op, RejectCode, Rejection},
     progress::Progress,
-    session::{Answer, Session},
+    quiz::Quiz,
+    session::{Answer, Session, SessionKind, SessionStatus},
     stamp::Stamp,
     wire::sync::{PushOutcome, PushResult},
 };
@@ -21,6 +22,8 @@ use crate::store::Caller;
 /// What a batch speaks of: all that has to be looked up to judge it.
 #[derive(Debug, Default)]
 pub struct Mentioned {
+    /// How many ops.
+    pub ops: usize,
     /// Their numbers.
     pub keys: BTreeSet<u64>,
     /// Lessons.
@@ -35,16 +38,34 @@ pub struct Mentioned {
     pub bookmarks: BTreeSet<BookmarkId>,
     /// Downloads.
     pub downloads: BTreeSet<DownloadId>,
+    /// Of the sessions, quizzes that are handed in.
+    pub handed_in: BTreeSet<SessionId>,
+    /// Of the sessions, those that were answered in.
+    pub answered_in: BTreeSet<SessionId>,
 }
 
 impl Mentioned {
+    /// How many rows may change: one for each op, and the grade of each session that an answer came to.
+    pub fn changes(&self) -> usize {
+        self.ops + self.answered_in.len()
+    }
+
     /// By these ops.
     pub fn by(ops: &[IncomingOp]) -> Self {
-        let mut mentioned = Self::default();
+        let mut mentioned = Self { ops: ops.len(), ..Self::default() };
         for incoming in ops {
             mentioned.keys.insert(incoming.seq);
             let Ok(op) = &incoming.op else { continue };
             mentioned.lessons.extend(op.lesson_id());
+            match op {
+                Op::Answer(id, _) => {
+                    mentioned.answered_in.insert(*id);
+                }
+                Op::Session(id, SessionStatus::Finished, moved) if moved.kind == SessionKind::Quiz => {
+                    mentioned.handed_in.insert(*id);
+                }
+                _ => {}
+            }
             match op {
                 Op::Position(id, p) => {
                     mentioned.progress.insert((*id, p.attempt));
@@ -96,6 +117,10 @@ pub struct Known {
     pub bookmarks: HashMap<BookmarkId, (LearnerId, Bookmark)>,
     /// Downloads, with whose they are and their last word.
     pub downloads: HashMap<DownloadId, (LearnerId, Stamp)>,
+    /// For quizzes that are handed in: their questions with solutions.
+    pub quizzes: HashMap<LessonId, Quiz>,
+    /// And all that was answered in them before.
+    pub answers: HashMap<SessionId, Vec<Answer>>,
 }
 
 /// An op and the word for what became of it, for the log.
@@ -131,6 +156,25 @@ pub struct Taken<'a> {
     pub storage_changed: BTreeSet<DeviceId>,
 }
 
+impl Taken<'_> {
+    /// Whether rows change that a reader gets and sums up.
+    pub fn changes_records(&self) -> bool {
+        !(self.progress.is_empty()
+            && self.sessions.is_empty()
+            && self.answers.is_empty()
+            && self.bookmarks.is_empty())
+    }
+}
+
+/// What is here already under the numbers of a batch whose device was restored or cloned.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Regressed {
+    /// The ops that are here with the same content.
+    pub known: Vec<u64>,
+    /// The ops under whose numbers another content came in an earlier request.
+    pub conflicting: Vec<u64>,
+}
+
 /// Whether the device's numbers went backwards: another content came under a number that was used in an earlier request.
 /// Then this is a device that was restored or cloned. It gets to know which ops of the batch are here already, so that
 /// it takes only the others along under its new id.
@@ -155,6 +199,7 @@ struct Judging<'a> {
     caller: Caller,
     known: Known,
     taken: Taken<'a>,
+    judging.grade(first.saturating_add(i64::try_from(ops.len()).unwrap_or(i64::MAX)));
 }
 
 impl<'a> Judging<'a> {
@@ -218,6 +263,32 @@ impl<'a> Judging<'a> {
         match op.effect(stamp) {
             Effect::Progress(new) => {
                 let key = (new.lesson_id, new.attempt);
+    /// Grades each quiz that is handed in and that this batch changed something about: when its answers come after its end,
+    /// they count as if they had come before it. `next` is the first number that no op has.
+    fn grade(&mut self, mut next: i64) {
+        let mut touched: BTreeMap<SessionId, Vec<Answer>> =
+            self.taken.sessions.keys().map(|session| (*session, Vec::new())).collect();
+        for (answer, _) in &self.taken.answers {
+            touched.entry(answer.session_id).or_default().push(answer.clone());
+        }
+        for (id, mut answers) in touched {
+            let Some((owner, session)) = self.known.sessions.get(&id) else { continue };
+            let Some(quiz) = self.known.quizzes.get(&session.lesson_id) else { continue };
+            answers.extend(self.known.answers.remove(&id).unwrap_or_default());
+            let grade = session.graded(quiz, &answers);
+            if grade.is_none() || grade == session.grade {
+                continue;
+            }
+            let graded = Session { grade, ..session.clone() };
+            let number = self.taken.sessions.get(&id).map_or(next, |(_, number)| *number);
+            if number == next {
+                next = next.saturating_add(1);
+            }
+            self.known.sessions.insert(id, (*owner, graded.clone()));
+            self.taken.sessions.insert(id, (graded, number));
+        }
+    }
+
                 let Some(joined) = joined(self.known.progress.get(&key), new, Progress::join) else { return false };
                 self.known.progress.insert(key, joined.clone());
                 self.taken.progress.insert(key, (joined, number));

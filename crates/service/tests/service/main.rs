@@ -13,6 +13,7 @@ mod databases;
 mod downloads;
 mod full_disk;
 mod hostile;
+mod grading;
 mod openapi;
 mod postgres;
 mod publishing;

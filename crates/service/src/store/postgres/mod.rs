@@ -79,14 +79,15 @@ impl PostgresDatabase {
 }
 
 async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    let migration = |version, description: &'static str, sql: &'static str| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into(), false)
+    };
     let migrator = Migrator {
-        migrations: Cow::Owned(vec![Migration::new(
-            1,
-            "initial".into(),
-            MigrationType::Simple,
-            include_str!("migrations/0001_initial.sql").into(),
-            false,
-        )]),
+        migrations: Cow::Owned(vec![
+            migration(1, "initial", include_str!("migrations/0001_initial.sql")),
+            migration(40, "grades", include_str!("migrations/0040_grades.sql")),
+            migration(50, "record sums", include_str!("migrations/0050_record_sums.sql")),
+        ]),
         ..Migrator::DEFAULT
     };
     match migrator.run(pool).await {

@@ -31,6 +31,8 @@ async fn hot_statements_scan_no_table() {
         (hot::UNITS.postgres, values![set()]),
         (hot::PROGRESS.postgres, values![text(), set(), numbers()]),
         (hot::SESSIONS.postgres, values![set()]),
+        (hot::ANSWERS_IN.postgres, values![set(), text()]),
+        (hot::QUIZZES.postgres, values![set()]),
         (hot::BOOKMARKS.postgres, values![set()]),
         (hot::DOWNLOADS.postgres, values![set()]),
         (hot::COUNTERS.postgres, values![set(), number()]),

@@ -6,7 +6,7 @@ use carrel_model::{
     pieces::Manifest,
 };
 
-use super::{Database, Transaction, values};
+use super::{Database, Row, Transaction, values};
 use crate::{
     rules::Denial,
     store::{Blob, StoreError, UnitScope},
@@ -49,7 +49,12 @@ pub(super) async fn units(db: &dyn Database, learner: LearnerId, scope: UnitScop
             values![learner, scope == UnitScope::Mine],
         )
         .await?;
-    rows.iter().map(|row| row.json("body")).collect()
+    rows.iter().map(shown).collect()
+}
+
+/// A unit's body as learners get it: what is kept has every solution.
+pub(super) fn shown(row: &Row) -> Result<Unit, StoreError> {
+    Ok(row.json::<Unit>("body")?.for_learners())
 }
 
 pub(super) async fn unit(
@@ -68,7 +73,7 @@ pub(super) async fn unit(
     if row.flag("gone")? {
         return Ok(Err(Denial::Gone));
     }
-    Ok(Ok(row.json("body")?))
+    Ok(Ok(shown(&row)?))
 }
 
 pub(super) async fn blob(db: &dyn Database, hash: BlobHash) -> Result<Option<Blob>, StoreError> {

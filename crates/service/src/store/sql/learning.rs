@@ -55,6 +55,7 @@ pub(super) const PUT_SESSIONS: Insert = Insert {
         ("points", Kind::Int),
         ("max_points", Kind::Int),
         ("duration_ms", Kind::Int),
+        ("grade", Kind::Text),
         ("seq", Kind::Int),
     ],
     then: "ON CONFLICT (session_id) DO UPDATE SET
@@ -62,7 +63,8 @@ pub(super) const PUT_SESSIONS: Insert = Insert {
                status = excluded.status, status_at = excluded.status_at, status_device_id = excluded.status_device_id,
                status_op_seq = excluded.status_op_seq, started_at = excluded.started_at, ended_at = excluded.ended_at,
                answered = excluded.answered, correct = excluded.correct, points = excluded.points,
-               max_points = excluded.max_points, duration_ms = excluded.duration_ms, seq = excluded.seq
+               max_points = excluded.max_points, duration_ms = excluded.duration_ms,
+               grade = excluded.grade, seq = excluded.seq
            WHERE sessions.learner_id = excluded.learner_id",
 };
 
@@ -184,11 +186,15 @@ pub(super) fn session_of(row: &Row) -> Result<Session, StoreError> {
             max_points: row.number("max_points")?,
             duration_ms: row.number("duration_ms")?,
         },
+        grade: match row.text_or_none("grade")? {
+            Some(_) => Some(row.json("grade")?),
+            None => None,
+        },
     })
 }
 
-pub(super) fn session_row(learner: LearnerId, new: &Session, seq: i64) -> Vec<Value> {
-    values![
+pub(super) fn session_row(learner: LearnerId, new: &Session, seq: i64) -> Result<Vec<Value>, StoreError> {
+    Ok(values![
         new.id,
         learner,
         new.lesson_id,
@@ -205,8 +211,9 @@ pub(super) fn session_row(learner: LearnerId, new: &Session, seq: i64) -> Vec<Va
         new.statistics.points,
         new.statistics.max_points,
         new.statistics.duration_ms,
+        new.grade.as_ref().map(to_json).transpose()?,
         seq
-    ]
+    ])
 }
 
 pub(super) fn answer_of(row: &Row) -> Result<Answer, StoreError> {

@@ -37,7 +37,7 @@ pub(super) mod hot {
         SESSIONS as PAGE_OF_SESSIONS, TOMBSTONES as PAGE_OF_TOMBSTONES,
     };
     pub(in crate::store) use super::recall::{
-        BOOKMARKS, DOWNLOADS, LESSONS, LOGGED, PERIODS, PROGRESS, SESSIONS, UNITS,
+        ANSWERS_IN, BOOKMARKS, DOWNLOADS, LESSONS, LOGGED, PERIODS, PROGRESS, QUIZZES, SESSIONS, UNITS,
     };
     pub(in crate::store) use super::scopes::COUNTERS;
     pub(in crate::store) use super::units_page::{CHANGED, THERE};

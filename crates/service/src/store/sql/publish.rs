@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use carrel_model::{
     AssetId, CourseId, LessonId, TimeMs, UnitId,
     content::{Asset, Course, Unit},
+    quiz::Quiz,
     wire::content::TombstoneEntity,
 };
 
@@ -203,19 +204,23 @@ impl Publication {
         built: &BuiltCourse,
         new: &BuiltUnit,
     ) -> Result<(), StoreError> {
+        let quizzes: BTreeMap<LessonId, &Quiz> =
+            new.unit.lessons.iter().filter_map(|lesson| Some((lesson.id, lesson.payload.quiz.as_ref()?))).collect();
         for lesson in &new.lessons {
             tx.execute(
-                "INSERT INTO lessons (lesson_id, course_id, unit_id, key, kind, max_position, deleted_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, NULL)
+                "INSERT INTO lessons (lesson_id, course_id, unit_id, key, kind, max_position, quiz, deleted_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, NULL)
                  ON CONFLICT (lesson_id) DO UPDATE SET
-                     kind = excluded.kind, max_position = excluded.max_position, deleted_at = NULL",
+                     kind = excluded.kind, max_position = excluded.max_position, quiz = excluded.quiz,
+                     deleted_at = NULL",
                 values![
                     lesson.id,
                     built.course.id,
                     new.unit.id,
                     &lesson.key,
                     lesson.kind.as_str(),
-                    lesson.max_position
+                    lesson.max_position,
+                    quizzes.get(&lesson.id).map(to_json).transpose()?
                 ],
             )
             .await?;

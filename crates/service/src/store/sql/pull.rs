@@ -20,7 +20,7 @@ pub(in crate::store) const PROGRESS: &str =
     FROM progress WHERE learner_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 pub(in crate::store) const SESSIONS: &str =
     "SELECT seq, session_id, lesson_id, attempt, kind, status, status_at, status_device_id,
-        status_op_seq, started_at, ended_at, answered, correct, points, max_points, duration_ms
+        status_op_seq, started_at, ended_at, answered, correct, points, max_points, duration_ms, grade
     FROM sessions WHERE learner_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 pub(in crate::store) const ANSWERS: &str =
     "SELECT seq, device_id, op_seq, session_id, lesson_id, question_id, response, answered_at

@@ -58,8 +58,8 @@ pub(super) async fn apply(
     now: TimeMs,
 ) -> Result<Vec<PushResult>, StoreError> {
     let mut tx = db.begin().await?;
-    let first = advance(tx.as_mut(), &user_scope(caller.learner), ops.len()).await?;
     let mentioned = Mentioned::by(ops);
+    let first = advance(tx.as_mut(), &user_scope(caller.learner), mentioned.changes()).await?;
     let logged = recall::logged(tx.as_mut(), caller, &mentioned).await?;
     if let Some(known_seqs) = regressed(ops, &logged) {
         return Err(StoreError::SeqRegressed { known_seqs });
@@ -105,8 +105,9 @@ async fn write(tx: &mut dyn Transaction, caller: Caller, taken: Taken<'_>, now: 
     put(tx, &APPEND_AUDIT, audit?).await?;
     let progress = taken.progress.values().map(|(new, seq)| learning::progress_row(me, new, *seq));
     put(tx, &learning::PUT_PROGRESS, progress.collect()).await?;
-    let sessions = taken.sessions.values().map(|(new, seq)| learning::session_row(me, new, *seq));
-    put(tx, &learning::PUT_SESSIONS, sessions.collect()).await?;
+    let sessions: Result<Vec<_>, _> =
+        taken.sessions.values().map(|(new, seq)| learning::session_row(me, new, *seq)).collect();
+    put(tx, &learning::PUT_SESSIONS, sessions?).await?;
     let answers: Result<Vec<_>, _> =
         taken.answers.iter().map(|(new, seq)| learning::answer_row(me, new, *seq)).collect();
     put(tx, &learning::APPEND_ANSWERS, answers?).await?;

@@ -1,8 +1,12 @@
 //! Recalling all that bears on a batch: one statement for each kind of thing, whatever the number of ops.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use carrel_model::{CourseId, TimeMs, op::LessonFacts};
+use carrel_model::{
+    CourseId, SessionId, TimeMs,
+    op::LessonFacts,
+    session::{Session, SessionKind, SessionStatus},
+};
 
 use super::{Spelled, Transaction, Value, learning, values};
 use crate::{
@@ -31,11 +35,24 @@ pub(in crate::store) const UNITS: Spelled = Spelled {
 pub(in crate::store) const SESSIONS: Spelled = Spelled {
     sqlite:
         "SELECT learner_id, session_id, lesson_id, attempt, kind, status, status_at, status_device_id, status_op_seq,
-                    started_at, ended_at, answered, correct, points, max_points, duration_ms
+                    started_at, ended_at, answered, correct, points, max_points, duration_ms, grade
              FROM sessions WHERE session_id IN (SELECT value FROM json_each($1))",
     postgres: "SELECT learner_id, session_id, lesson_id, attempt, kind, status, status_at, status_device_id,
-                      status_op_seq, started_at, ended_at, answered, correct, points, max_points, duration_ms
+                      status_op_seq, started_at, ended_at, answered, correct, points, max_points, duration_ms, grade
                FROM sessions WHERE session_id = ANY($1)",
+};
+/// Everything that was ever answered in these sessions.
+pub(in crate::store) const ANSWERS_IN: Spelled = Spelled {
+    sqlite: "SELECT device_id, op_seq, session_id, lesson_id, question_id, response, answered_at
+             FROM answers WHERE session_id IN (SELECT value FROM json_each($1)) AND learner_id = $2",
+    postgres: "SELECT device_id, op_seq, session_id, lesson_id, question_id, response, answered_at
+               FROM answers WHERE session_id = ANY($1) AND learner_id = $2",
+};
+/// With their solutions. A quiz that was withdrawn can still be graded.
+pub(in crate::store) const QUIZZES: Spelled = Spelled {
+    sqlite: "SELECT lesson_id, quiz FROM lessons
+             WHERE lesson_id IN (SELECT value FROM json_each($1)) AND quiz IS NOT NULL",
+    postgres: "SELECT lesson_id, quiz FROM lessons WHERE lesson_id = ANY($1) AND quiz IS NOT NULL",
 };
 pub(in crate::store) const BOOKMARKS: Spelled = Spelled {
     sqlite: "SELECT learner_id, bookmark_id, lesson_id, position, note, deleted, written_at, device_id, op_seq
@@ -105,6 +122,7 @@ pub(super) async fn all(
             let session = learning::session_of(&row)?;
             known.sessions.insert(session.id, (row.word("learner_id")?, session));
         }
+        quizzes(tx, caller, mentioned, &mut known).await?;
     }
     if !mentioned.bookmarks.is_empty() {
         for row in tx.rows_of(&BOOKMARKS, values![Value::among(&mentioned.bookmarks)]).await? {
@@ -147,4 +165,30 @@ async fn lessons(
         })
         .collect();
     Ok(())
+}
+
+/// What finished quizzes are graded by; most batches have none.
+async fn quizzes(
+    tx: &mut dyn Transaction,
+    caller: Caller,
+    mentioned: &Mentioned,
+    known: &mut Known,
+) -> Result<(), StoreError> {
+    let over = known.sessions.values().map(|(_, session)| session).filter(|session| is_handed_in(session));
+    let sessions: BTreeSet<SessionId> = over.map(|session| session.id).chain(mentioned.handed_in.iter().copied()).collect();
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    for row in tx.rows_of(&QUIZZES, values![Value::among(&mentioned.lessons)]).await? {
+        known.quizzes.insert(row.word("lesson_id")?, row.json("quiz")?);
+    }
+    for row in tx.rows_of(&ANSWERS_IN, values![Value::among(&sessions), caller.learner]).await? {
+        let answer = learning::answer_of(&row)?;
+        known.answers.entry(answer.session_id).or_default().push(answer);
+    }
+    Ok(())
+}
+
+fn is_handed_in(session: &Session) -> bool {
+    session.kind == SessionKind::Quiz && session.status == SessionStatus::Finished
 }

@@ -134,7 +134,7 @@ fn take(page: &mut UnitsPage, row: &Row, visible: &BTreeSet<CourseId>) -> Result
             }
         }
         (None, TombstoneEntity::Course) => page.courses.push(row.json("body")?),
-        (None, _) => page.units.push(row.json("body")?),
+        (None, _) => page.units.push(content::shown(row)?),
     }
     Ok(())
 }

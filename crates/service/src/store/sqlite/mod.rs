@@ -106,6 +106,8 @@ async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
         migrations: Cow::Owned(vec![
             migration(1, "initial", include_str!("migrations/0001_initial.sql")),
             migration(2, "epochs", include_str!("migrations/0002_epochs.sql")),
+            migration(40, "grades", include_str!("migrations/0040_grades.sql")),
+            migration(50, "record sums", include_str!("migrations/0050_record_sums.sql")),
         ]),
         ..Migrator::DEFAULT
     };

@@ -28,6 +28,8 @@ async fn hot_statements_scan_no_table() {
         hot::UNITS.sqlite,
         hot::PROGRESS.sqlite,
         hot::SESSIONS.sqlite,
+        hot::ANSWERS_IN.sqlite,
+        hot::QUIZZES.sqlite,
         hot::BOOKMARKS.sqlite,
         hot::DOWNLOADS.sqlite,
         hot::COUNTERS.sqlite,

@@ -15,7 +15,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("courses", "course_id key ?open ?premium position body seq updated_at deleted_at", "course_id"),
     ("enrolments", "learner_id course_id role starts_at expires_at ended_at seq", "id"),
     ("units", "unit_id course_id key position body seq updated_at deleted_at", "unit_id"),
-    ("lessons", "lesson_id course_id unit_id key kind max_position deleted_at", "lesson_id"),
+    ("lessons", "lesson_id course_id unit_id key kind max_position quiz deleted_at", "lesson_id"),
     ("blobs", "hash size mime #pieces", "hash"),
     ("assets", "asset_id course_id unit_id lesson_id key body deleted_at", "asset_id"),
     ("renditions", "asset_id quality hash", "asset_id, quality"),
@@ -35,7 +35,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     (
         "sessions",
         "session_id learner_id lesson_id attempt kind status status_at status_device_id status_op_seq started_at \
-         ended_at answered correct points max_points duration_ms seq",
+         ended_at answered correct points max_points duration_ms grade seq",
         "session_id",
     ),
     (
