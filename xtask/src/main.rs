@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod demo;
 mod fuzz;
 mod generate;
@@ -51,6 +52,8 @@ enum Task {
     Hostile(hostile::Options),
     /// Let libFuzzer look for bytes that break the rules of downloads
     Fuzz(fuzz::Options),
+    /// Kill service and host behind a bad network, or cut the app's journal, and look for work that is missing or doubled
+    Chaos(chaos::Options),
     /// Play random histories of sync, and look for writes that are lost, doubled, stuck or seen differently
     Simulate(simulate::Options),
 }
@@ -68,6 +71,7 @@ fn main() -> std::process::ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Hostile(options) => hostile::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Chaos(options) => chaos::run(&options),
         Task::Simulate(options) => simulate::run(&options),
     };
     match outcome {

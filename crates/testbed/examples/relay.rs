@@ -25,6 +25,9 @@ struct Arguments {
     /// Bytes per second towards the client, over all connections
     #[arg(long)]
     rate: Option<u64>,
+    /// Bytes per second towards the server, over all connections
+    #[arg(long)]
+    rate_up: Option<u64>,
     /// Bytes that may lie in the socket between relay and client
     #[arg(long)]
     socket_buffer: Option<u32>,
@@ -64,6 +67,7 @@ async fn main() -> io::Result<()> {
     let network = Network {
         round_trip: Duration::from_millis(arguments.round_trip_ms),
         rate: arguments.rate,
+        rate_up: arguments.rate_up,
         weather: Some(weather),
         socket_buffer: arguments.socket_buffer,
     };

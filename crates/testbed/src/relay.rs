@@ -45,6 +45,8 @@ pub struct Network {
     pub round_trip: Duration,
     /// Bytes per second towards the app, over all connections.
     pub rate: Option<u64>,
+    /// Bytes per second towards the service, over all connections.
+    pub rate_up: Option<u64>,
     /// What goes wrong by itself.
     pub weather: Option<Weather>,
     /// Bytes the system may hold for the app between the relay and it; small, when what the app never read should not
@@ -82,6 +84,8 @@ struct State {
     /// Bytes per second towards the app, over all connections.
     rate: Mutex<Option<u64>>,
     link: Link,
+    rate_up: Option<u64>,
+    link_up: Link,
     /// Cancelled to cut every connection there is.
     cut: Mutex<CancellationToken>,
     passed: Mutex<Vec<Passed>>,
@@ -105,6 +109,11 @@ impl Relay {
 
     /// As [`start`](Self::start), through a network that is not perfect.
     pub async fn through(target: SocketAddr, network: Network) -> io::Result<Self> {
+        Self::through_at(SocketAddr::from(([127, 0, 0, 1], 0)), target, network).await
+    }
+
+    /// As [`through`](Self::through), at an address that the app knows already.
+    pub async fn through_at(at: SocketAddr, target: SocketAddr, network: Network) -> io::Result<Self> {
         let state = Arc::new(State {
             target,
             round_trip: network.round_trip,
@@ -112,6 +121,8 @@ impl Relay {
             weather: network.weather,
             rate: Mutex::new(network.rate),
             link: Link::default(),
+            rate_up: network.rate_up,
+            link_up: Link::default(),
             cut: Mutex::default(),
             passed: Mutex::default(),
             frozen: watch::Sender::new(false),
@@ -123,7 +134,7 @@ impl Relay {
             lost: AtomicU64::new(0),
             to_app_bytes: AtomicU64::new(0),
         });
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), network.socket_buffer)?;
+        let listener = bind(at, network.socket_buffer)?;
         let address = listener.local_addr()?;
         let listening = Some(tokio::spawn(listen(listener, address, Arc::clone(&state))));
         Ok(Self { address, state, listening })

@@ -53,14 +53,14 @@ pub(super) async fn join(app: TcpStream, opened: Instant, fate: Fate, cut: &Canc
     let handed_on = AtomicU64::new(0);
     let up = async {
         let mut requests = Requests::default();
-        let line = Line { state, ready: opened + state.round_trip, over_link: false };
+        let line = Line { state, ready: opened + state.round_trip, towards: Towards::Service };
         let sets_out = |bytes: &[u8]| requests.sent(bytes, &current, &state.passed);
         // A service that closes without reading everything may have answered all the same.
         line.carry(from_app, &mut to_service, sets_out, |_| true).await.ok();
         Ok(End::Said)
     };
     let down = async {
-        let line = Line { state, ready: opened, over_link: true };
+        let line = Line { state, ready: opened, towards: Towards::App };
         let arrived = |bytes: &[u8]| {
             current.answered(bytes, &state.passed);
             let length = bytes.len() as u64;
@@ -103,12 +103,18 @@ enum End {
     Struck,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Towards {
+    App,
+    Service,
+}
+
 /// One direction.
 struct Line<'a> {
     state: &'a State,
     /// Nothing sets out before this.
     ready: Instant,
-    over_link: bool,
+    towards: Towards,
 }
 
 /// Bytes on their way.
@@ -204,7 +210,10 @@ impl Line<'_> {
     }
 
     fn rate(&self) -> Option<u64> {
-        if self.over_link { *lock(&self.state.rate) } else { None }
+        match self.towards {
+            Towards::App => *lock(&self.state.rate),
+            Towards::Service => self.state.rate_up,
+        }
     }
 
     fn chunk(&self) -> usize {
@@ -214,7 +223,11 @@ impl Line<'_> {
     /// Waits until the link has carried so many bytes.
     async fn pass(&self, bytes: usize) {
         if let Some(rate) = self.rate() {
-            self.state.link.pass(bytes, rate).await;
+            let link = match self.towards {
+                Towards::App => &self.state.link,
+                Towards::Service => &self.state.link_up,
+            };
+            link.pass(bytes, rate).await;
         }
     }
 
@@ -229,7 +242,7 @@ impl Line<'_> {
     }
 }
 
-/// What all connections share on their way to the app: one sends at a time, in the order of asking.
+/// What all connections share on their way in one direction: one sends at a time, in the order of asking.
 #[derive(Debug, Default)]
 pub(super) struct Link(Mutex<Option<Instant>>);
 
