@@ -361,7 +361,7 @@ async fn the_beginning_of_a_piece_is_there_after_a_kill() {
     let opened = bench.open().await.unwrap();
     assert_eq!(opened.found, [0]);
     let (piece, bytes) = &opened.begun[0];
-    assert_eq!((*piece, bytes.len(), opened.begun.len()), (1, 5 * 128 << 10, 1));
+    assert_eq!((*piece, bytes.len(), opened.begun.len()), (1, 5 * (128 << 10), 1));
     assert!(*bytes == bench.piece(1)[..bytes.len()]);
     assert!(matches!(put(&opened.part, 1, bench.piece(1)).await, Judged::Right));
     assert!(bench.open().await.unwrap().begun.is_empty(), "a complete piece has no beginning");
@@ -383,7 +383,7 @@ async fn a_late_beginning_does_not_go_over_a_complete_piece() {
 async fn a_beginning_that_can_not_be_kept_is_no_loss() {
     let bench = Bench::new(2 * MIB);
     let part = bench.open().await.unwrap().part;
-    bench.spy.fail(|seen| matches!(seen, Seen::Write(..)).then(|| io::ErrorKind::StorageFull.into()));
+    bench.spy.fail(|seen| matches!(seen, Seen::Write(..)).then_some(io::ErrorKind::StorageFull));
     keep(&part, step(&bench, 1, 300_000)).await;
     bench.spy.heal();
     for piece in 0..2 {
