@@ -18,6 +18,8 @@ use carrel_model::{
     wire::sync::{PullPage, PushResult},
 };
 
+use carrel_service::rules::Regressed;
+
 use crate::{plant::Plant, service::Record};
 
 /// Where an entry stands.
@@ -294,17 +296,25 @@ impl Device {
         }
     }
 
-    /// The service has other contents under some keys of the batch, and these already; whether anything else is left to
-    /// be judged under the old id is seen by the next batch.
-    pub fn regressed(&mut self, known: &[u64]) {
+    /// The service has other contents under some keys of the batch, and some of its ops already; whether anything else is
+    /// left to be judged under the old id is seen by the next batch.
+    pub fn regressed(&mut self, found: &Regressed) {
+        let current = self.disk.device;
+        let takes_all = self.has(Plant::RekeysTheUnjudged);
+        let mut moved = Vec::new();
         for op in self.last_batch.iter().flat_map(|batch| &batch.ops) {
             let Some(entry) = self.disk.outbox.get_mut(&op.seq) else { continue };
-            if known.contains(&op.seq) {
+            if found.known.contains(&op.seq) {
                 entry.state = EntryState::Acked;
-            } else {
-                entry.regressed = true;
+            } else if found.conflicting.contains(&op.seq) || takes_all {
+                entry.regressed = entry.device == current;
+                if !entry.regressed {
+                    moved.push(op.seq);
+                }
             }
         }
+        // What was still to come under an id that was left behind goes under the one the device has.
+        moved.into_iter().for_each(|seq| self.disk.move_to(current, seq));
     }
 
     /// Whether something waits for a new key.
@@ -336,25 +346,17 @@ impl Device {
         for entry in self.disk.outbox.values_mut().filter(|entry| entry.state == EntryState::Acked) {
             entry.state = EntryState::Waiting;
         }
-        for ((device, seq), op) in self.disk.events.iter().filter(|((device, _), _)| *device == self.disk.device) {
+        for ((device, seq), op) in &self.disk.events {
             self.disk.outbox.entry(*seq).or_insert_with(|| Entry { sent_once: true, ..entry(op.clone(), *device) });
         }
     }
 
-    /// Takes a new id for what was never sent.
+    /// Takes a new id, and what can never come under its key along.
     pub fn rekey(&mut self, new: DeviceId) {
         self.disk.device = new;
-        let mut moved = Vec::new();
-        for entry in self.disk.outbox.values_mut().filter(|entry| entry.state != EntryState::Acked) {
-            moved.push((entry.device, entry.op.seq));
-            entry.device = new;
-            (entry.sent_once, entry.regressed) = (false, false);
-        }
-        for (old, seq) in moved {
-            if let Some(op) = self.disk.events.remove(&(old, seq)) {
-                self.disk.events.insert((new, seq), op);
-            }
-        }
+        let regressed = self.disk.outbox.iter().filter(|(_, entry)| entry.regressed);
+        let moved: Vec<u64> = regressed.map(|(seq, _)| *seq).collect();
+        moved.into_iter().for_each(|seq| self.disk.move_to(new, seq));
     }
 
     /// Keeps a page and its cursor in one transaction.
@@ -436,6 +438,18 @@ impl Device {
     /// What is not acknowledged and not refused.
     pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
         self.disk.outbox.values().filter(|entry| entry.state == EntryState::Waiting)
+    }
+}
+
+impl Disk {
+    /// Gives an entry the key it has under another id.
+    fn move_to(&mut self, new: DeviceId, seq: u64) {
+        let Some(entry) = self.outbox.get_mut(&seq) else { return };
+        let old = std::mem::replace(&mut entry.device, new);
+        (entry.sent_once, entry.regressed) = (false, false);
+        if let Some(op) = self.events.remove(&(old, seq)) {
+            self.events.insert((new, seq), op);
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use carrel_model::{
     wire::sync::{PullPage, PushResult},
 };
 
+use carrel_service::rules::Regressed;
+
 use crate::{chance::Chance, service::Refusal};
 
 /// What a device asks.
@@ -29,8 +31,8 @@ pub enum Response {
     Page(Box<PullPage>),
     /// The catalogue is up to date.
     Units,
-    /// 409: other contents came under these keys; these ops are known.
-    Regressed(Vec<u64>),
+    /// 409: other contents came under some of these keys.
+    Regressed(Regressed),
     /// No use.
     Failed(Failure),
 }

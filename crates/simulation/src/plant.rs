@@ -45,6 +45,8 @@ pub enum Plant {
     NeverBisects,
     /// A restored or cloned device goes on under its old id.
     KeepsItsIdWhenCloned,
+    /// A cloned device takes ops along under its new id that the service has not judged.
+    RekeysTheUnjudged,
 }
 
 impl Plant {
@@ -71,5 +73,6 @@ impl Plant {
         Self::WaitingHoldsBackAll,
         Self::NeverBisects,
         Self::KeepsItsIdWhenCloned,
+        Self::RekeysTheUnjudged,
     ];
 }

@@ -15,7 +15,7 @@ use carrel_model::{
     wire::sync::{PullPage, PushOutcome, PushResult},
 };
 use carrel_service::{
-    rules::{Cursor, IncomingOp, Known, Logged, Mentioned, Taken, judge, regressed, user_scope},
+    rules::{Cursor, IncomingOp, Known, Logged, Mentioned, Regressed, Taken, judge, regressed, user_scope},
     store::{Caller, StoreError},
 };
 
@@ -26,8 +26,8 @@ use crate::plant::Plant;
 pub enum Refusal {
     /// 5xx.
     Failed,
-    /// 409: other contents came under some of these keys; these ops are known.
-    SeqRegressed(Vec<u64>),
+    /// 409: other contents came under some of these keys.
+    SeqRegressed(Regressed),
     /// 410
     CursorExpired,
 }

@@ -524,7 +524,7 @@ impl World {
                         }
                         Response::Pushed(results, now)
                     }
-                    Err(Refusal::SeqRegressed(known)) => Response::Regressed(known),
+                    Err(Refusal::SeqRegressed(regressed)) => Response::Regressed(regressed),
                     Err(refusal) => Response::Failed(failure(&refusal)),
                 }
             }
@@ -545,8 +545,8 @@ impl World {
                 }
                 Event::Pushed(Pushed::Judged)
             }
-            Response::Regressed(known) => {
-                device.regressed(&known);
+            Response::Regressed(regressed) => {
+                device.regressed(&regressed);
                 Event::Pushed(Pushed::Judged)
             }
             Response::Page(page) => {

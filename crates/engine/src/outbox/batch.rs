@@ -11,7 +11,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{
-    rows::raw_op,
+    rows::{raw_op, rekey_under_former_ids},
     rules::{Candidate, Choice, Chosen, Settled, settled},
 };
 use crate::{
@@ -35,10 +35,13 @@ pub(crate) enum Verdicts {
     Each(Vec<PushResult>),
     /// There was no verdict: everything waits as before.
     None,
-    /// The service has other contents under some of these keys, and these ones already; nothing was taken.
+    /// The service has other contents under some of these keys, and some of these ones already; nothing was taken. What is in
+    /// neither list was not judged and goes again as it is: a twin of this device may have sent the very same.
     Regressed {
         /// The numbers of those it has.
         known: Vec<u64>,
+        /// The numbers under which it has something else.
+        conflicting: Vec<u64>,
     },
     /// The service fails on this one op: it waits until then, and what comes after it goes ahead.
     HoldBack {
@@ -126,12 +129,11 @@ pub(super) async fn settle(
                 settle_one(tx, batch.profile, result, now).await?;
             }
         }
-        Verdicts::Regressed { known } => {
-            let known: BTreeSet<u64> = known.into_iter().filter(|seq| sent.contains(seq)).collect();
-            let others = sent.difference(&known).copied();
-            each(tx, batch.profile, others, "UPDATE outbox SET regressed = 1").await?;
-            each(tx, batch.profile, known.iter().copied(), "UPDATE outbox SET state = 'acked', last_error = NULL")
-                .await?;
+        Verdicts::Regressed { known, conflicting } => {
+            let own = |seqs: Vec<u64>| seqs.into_iter().filter(|seq| sent.contains(seq));
+            each(tx, batch.profile, own(conflicting), "UPDATE outbox SET regressed = 1").await?;
+            each(tx, batch.profile, own(known), "UPDATE outbox SET state = 'acked', last_error = NULL").await?;
+            rekey_under_former_ids(tx, batch.profile).await?;
         }
         Verdicts::HoldBack { until, error } => {
             for seq in &sent {

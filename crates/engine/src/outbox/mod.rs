@@ -172,7 +172,7 @@ pub(crate) async fn send_again(tx: &mut SqliteConnection, profile: ProfileId) ->
     rows::send_again(tx, profile).await
 }
 
-/// Gives what the service doesn't have a new key. Part of the transaction that gives the device its new id.
+/// Gives what the service has something else under the key of a new one. Part of the transaction that gives the device its new id.
 pub(crate) async fn rekey(tx: &mut SqliteConnection, profile: ProfileId, device: DeviceId) -> Result<(), EngineError> {
     rows::rekey(tx, profile, device).await
 }

@@ -1,9 +1,10 @@
 //! The table `outbox` (and `events`, which is written with it).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use carrel_model::{
-    DeviceId, LessonId, ProfileId, TimeMs, UnitId,
+    DeviceId, LessonId, ProfileId, SessionId, TimeMs, UnitId,
+    bookmark::Bookmark,
     op::{Effect, Op, OpKind, RawOp},
     progress::{PositionReached, Progress},
     session::{Answer, Session},
@@ -251,8 +252,8 @@ pub(super) async fn by_unit(readers: &SqlitePool, profile: ProfileId) -> Result<
     rows.iter().map(|row| Ok((parsed(row, "unit_id")?, row.try_get("waiting")?))).collect()
 }
 
-/// Puts everything that was ever written under this device's id back into the outbox: a service that wants to be read anew
-/// may have been put back to a time before it came. What it has, it knows by its key.
+/// Puts everything that was ever written here back into the outbox, each under the id it was written under: a service that
+/// wants to be read anew may have been put back to a time before it came. What it has, it knows by its key.
 pub(super) async fn send_again(tx: &mut SqliteConnection, profile: ProfileId) -> Result<(), EngineError> {
     sqlx::query("UPDATE outbox SET state = 'waiting' WHERE profile_id = ?1 AND state = 'acked'")
         .bind(profile.to_string())
@@ -261,9 +262,8 @@ pub(super) async fn send_again(tx: &mut SqliteConnection, profile: ProfileId) ->
     sqlx::query(
         "INSERT INTO outbox (profile_id, seq, device_id, kind, entity_id, lesson_id, unit_id, at, payload, sent_once)
          SELECT e.profile_id, e.seq, e.device_id, e.kind, e.entity_id, e.lesson_id, l.unit_id, e.at, e.payload, 1
-         FROM events e JOIN profiles p ON p.id = e.profile_id AND p.device_id = e.device_id
-         LEFT JOIN lessons l ON l.profile_id = e.profile_id AND l.id = e.lesson_id
-         WHERE e.profile_id = ?1 ON CONFLICT (profile_id, seq) DO NOTHING",
+         FROM events e LEFT JOIN lessons l ON l.profile_id = e.profile_id AND l.id = e.lesson_id
+         WHERE e.profile_id = ?1 AND e.device_id <> '' ON CONFLICT (profile_id, seq) DO NOTHING",
     )
     .bind(profile.to_string())
     .execute(tx)
@@ -277,15 +277,30 @@ pub(super) async fn has_regressed(tx: &mut SqliteConnection, profile: ProfileId)
     Ok(sqlx::query_scalar(sql).bind(profile.to_string()).fetch_one(tx).await?)
 }
 
-/// Gives what the service doesn't have a new key.
+/// Gives what can never come under its key a new one. Everything else keeps its own: a twin of this device may hold it, too.
 pub(super) async fn rekey(tx: &mut SqliteConnection, profile: ProfileId, device: DeviceId) -> Result<(), EngineError> {
     for sql in [
         "UPDATE events SET device_id = ?2 WHERE profile_id = ?1 AND EXISTS (
-             SELECT 1 FROM outbox o WHERE o.profile_id = ?1 AND o.seq = events.seq AND o.state <> 'acked')",
+             SELECT 1 FROM outbox o WHERE o.profile_id = ?1 AND o.seq = events.seq AND o.regressed = 1)",
         "UPDATE outbox SET device_id = ?2, in_flight = 0, sent_once = 0, regressed = 0
-         WHERE profile_id = ?1 AND state <> 'acked'",
+         WHERE profile_id = ?1 AND regressed = 1",
     ] {
         sqlx::query(sql).bind(profile.to_string()).bind(device.to_string()).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// What was still to come under an id that the device has left behind, and can't, goes under the one it has: for that nobody
+/// needs to sign in again.
+pub(super) async fn rekey_under_former_ids(tx: &mut SqliteConnection, profile: ProfileId) -> Result<(), EngineError> {
+    let former = "EXISTS (SELECT 1 FROM outbox o JOIN profiles p ON p.id = o.profile_id
+                  WHERE o.profile_id = ?1 AND o.seq = changed.seq AND o.regressed = 1 AND o.device_id <> p.device_id)";
+    let own = "device_id = (SELECT device_id FROM profiles WHERE id = ?1)";
+    for sql in [
+        format!("UPDATE events AS changed SET {own} WHERE profile_id = ?1 AND {former}"),
+        format!("UPDATE outbox AS changed SET {own}, sent_once = 0, regressed = 0 WHERE profile_id = ?1 AND {former}"),
+    ] {
+        sqlx::query(&sql).bind(profile.to_string()).execute(&mut *tx).await?;
     }
     Ok(())
 }
@@ -307,6 +322,10 @@ pub(crate) struct Overlay {
     pub(crate) sessions: Vec<Session>,
     /// Answers.
     pub(crate) answers: Vec<Answer>,
+    /// Bookmarks, each as one write amounts to.
+    pub(crate) bookmarks: Vec<Bookmark>,
+    /// Sessions of which the service has not acknowledged everything.
+    pub(crate) unsent_sessions: BTreeSet<SessionId>,
     /// Stamps of what the service has not acknowledged; the rest was, and only its pull is missing.
     pub(crate) unsent: Vec<(Option<LessonId>, OpKind, Stamp)>,
 }
@@ -337,6 +356,9 @@ pub(crate) async fn overlay(
         let stamp = Stamp { at: raw.at, device_id: parsed(row, "device_id")?, seq: raw.seq };
         if row.try_get::<&str, _>("state")? != "acked" {
             overlay.unsent.push((op.lesson_id(), op.kind(), stamp));
+            if let Op::Answer(id, _) | Op::Session(id, ..) | Op::Statistics(id, _) = &op {
+                overlay.unsent_sessions.insert(*id);
+            }
         }
         match op.effect(stamp) {
             Effect::Progress(new) => {
@@ -349,7 +371,8 @@ pub(crate) async fn overlay(
             }
             Effect::Session(session) => overlay.sessions.push(session),
             Effect::Answer(answer) => overlay.answers.push(answer),
-            Effect::Download(..) | Effect::Bookmark(_) => {}
+            Effect::Bookmark(bookmark) => overlay.bookmarks.push(bookmark),
+            Effect::Download(..) => {}
         }
     }
     Ok(overlay)

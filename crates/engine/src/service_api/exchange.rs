@@ -134,7 +134,10 @@ fn read<T: DeserializeOwned>(status: StatusCode, headers: &HeaderMap, body: &[u8
         // A code of a newer service is a failure of the kind its status says.
         if let Ok(problem) = serde_json::from_slice::<Problem>(body) {
             if problem.code == ErrorCode::DeviceSeqRegressed {
-                return Err(ApiError::SeqRegressed { known: problem.known_seqs.unwrap_or_default() });
+                return Err(ApiError::SeqRegressed {
+                    known: problem.known_seqs.unwrap_or_default(),
+                    conflicting: problem.conflicting_seqs,
+                });
             }
             return Err(ApiError::Refused {
                 status: status.as_u16(),

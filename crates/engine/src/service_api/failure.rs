@@ -33,6 +33,8 @@ pub(crate) enum ApiError {
     SeqRegressed {
         /// The numbers of the batch's ops that it has already.
         known: Vec<u64>,
+        /// The numbers under which it has something else; none if it doesn't say.
+        conflicting: Option<Vec<u64>>,
     },
     /// The session has ended.
     #[error("signed out by the service")]

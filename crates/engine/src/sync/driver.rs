@@ -169,15 +169,20 @@ impl Driver {
         let answer = shared.api.push(self.profile, &request).await;
         let (verdicts, ended) = match answer {
             Ok(answer) => (Verdicts::Each(answer.results), Pushed::Judged),
-            Err(ApiError::SeqRegressed { known }) => (Verdicts::Regressed { known }, Pushed::Judged),
+            Err(ApiError::SeqRegressed { known, conflicting }) => {
+                let conflicting = conflicting.unwrap_or_else(|| all_but(&known, &batch));
+                (Verdicts::Regressed { known, conflicting }, Pushed::Judged)
+            }
             Err(error) => {
                 tracing::info!(%error, ops = batch.ops.len(), "a batch was not taken");
                 (Verdicts::None, Pushed::Failed { ops: batch.ops.len(), failure: judged(error) })
             }
         };
         // Whatever the service said of it: what it said nothing of must not be asked again and again.
+        let asked = |seq: &u64| batch.ops.iter().any(|op| op.seq == *seq);
         let judged_some = match &verdicts {
-            Verdicts::Each(results) => results.iter().any(|r| batch.ops.iter().any(|op| op.seq == r.seq)),
+            Verdicts::Each(results) => results.iter().any(|result| asked(&result.seq)),
+            Verdicts::Regressed { known, conflicting } => known.iter().chain(conflicting).any(asked),
             _ => true,
         };
         if let Err(error) = shared.outbox.settle(&batch, verdicts, shared.accounts.trusted_now()).await {
@@ -251,6 +256,11 @@ impl Driver {
         self.shared.clock.fill_random(&mut bytes);
         (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// What a service that doesn't name the ops in conflict leaves: whatever it doesn't have.
+fn all_but(known: &[u64], batch: &Batch) -> Vec<u64> {
+    batch.ops.iter().map(|op| op.seq).filter(|seq| !known.contains(seq)).collect()
 }
 
 /// An error in the planner's words.

@@ -24,11 +24,16 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "ts", ts(type = "number | null"))]
         pub retry_after_ms: Option<u64>,
-        /// With `device_seq_regressed`: the ops of the batch that are here already. Only the others go under a new device
-        /// id.
+        /// With `device_seq_regressed`: the ops of the batch that are here already.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "ts", ts(type = "number[] | null"))]
         pub known_seqs: Option<Vec<u64>>,
+        /// With `device_seq_regressed`: the ops of the batch under whose numbers something else came before. Only these go
+        /// under a new device id. What is named nowhere was not judged and comes again under its own key: a device that was
+        /// cloned may hold the same op, and it must not come under two.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "ts", ts(type = "number[] | null"))]
+        pub conflicting_seqs: Option<Vec<u64>>,
     }
 }
 

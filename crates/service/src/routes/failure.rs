@@ -12,7 +12,12 @@ use carrel_model::{
     wire::problem::{PROBLEM_JSON, Problem},
 };
 
-use crate::{accounts::PasswordError, objects::ObjectError, rules::Denial, store::StoreError};
+use crate::{
+    accounts::PasswordError,
+    objects::ObjectError,
+    rules::{Denial, Regressed},
+    store::StoreError,
+};
 
 /// When to come back to a service that is busy.
 const BUSY_RETRY_MS: u64 = 2_000;
@@ -27,7 +32,7 @@ pub(crate) struct Failure {
     code: ErrorCode,
     detail: String,
     retry_after_ms: Option<u64>,
-    known_seqs: Option<Vec<u64>>,
+    regressed: Option<Regressed>,
 }
 
 impl Failure {
@@ -39,7 +44,7 @@ impl Failure {
     pub(crate) fn with_status(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
         // What parsers say can hold parts of the input; a short part is enough to find the mistake.
         let detail: String = detail.into().chars().filter(|c| !c.is_control()).take(300).collect();
-        Self { status, code, detail, retry_after_ms: None, known_seqs: None }
+        Self { status, code, detail, retry_after_ms: None, regressed: None }
     }
 
     pub(crate) fn rate_limited(retry_after_ms: u64) -> Self {
@@ -84,6 +89,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        let (known_seqs, conflicting_seqs) = self.regressed.map(|ops| (ops.known, ops.conflicting)).unzip();
         let problem = Problem {
             kind: "about:blank".to_owned(),
             title: self.status.canonical_reason().unwrap_or_default().to_owned(),
@@ -91,7 +97,8 @@ impl IntoResponse for Failure {
             code: self.code,
             detail: self.detail,
             retry_after_ms: self.retry_after_ms,
-            known_seqs: self.known_seqs,
+            known_seqs,
+            conflicting_seqs,
         };
         let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
         *response.status_mut() = self.status;
@@ -121,8 +128,8 @@ impl From<StoreError> for Failure {
                 tracing::warn!(%error, "the database is busy");
                 Self::busy()
             }
-            StoreError::SeqRegressed { known_seqs } => Self {
-                known_seqs: Some(known_seqs.clone()),
+            StoreError::SeqRegressed(regressed) => Self {
+                regressed: Some(regressed.clone()),
                 ..Self::of(ErrorCode::DeviceSeqRegressed, error.to_string())
             },
             StoreError::DeviceTaken => Self::with_status(StatusCode::CONFLICT, ErrorCode::Forbidden, error.to_string()),

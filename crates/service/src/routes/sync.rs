@@ -19,13 +19,16 @@ use super::{
     extract::{Body, Query, SignedInAs},
     failure::Failure,
 };
-use crate::rules::{BatchError, read_batch};
+use crate::{
+    rules::{BatchError, read_batch},
+    store::{Caller, StoreError},
+};
 
 /// Takes what a device recorded: at most 500 ops in 512 KiB, a verdict on each.
 #[utoipa::path(post, path = "/sync/push", tag = "sync", request_body = PushRequest, security(("bearer" = [])), responses(
     (status = 200, body = PushResponse),
     (status = 400, body = Problem),
-    (status = 403, body = Problem, description = "`forbidden`: the token belongs to another device"),
+    (status = 403, body = Problem, description = "`forbidden`: the device belongs to another learner"),
     (status = 409, body = Problem, description = "`device_seq_regressed`: the device was restored or cloned; nothing was taken"),
     (status = 413, body = Problem),
     (status = 503, body = Problem, description = "busy, ending or without room: again after `Retry-After`")
@@ -48,8 +51,14 @@ pub(super) async fn push(
         }
     })?;
     if device != caller.device {
-        return Err(Failure::of(ErrorCode::Forbidden, "the token belongs to another device"));
+        // An id that this device had before it was found to be restored or cloned: what it wrote under that one has to come
+        // under that one.
+        app.store.bind_device(caller.learner, device, now).await.map_err(|error| match error {
+            StoreError::DeviceTaken => Failure::of(ErrorCode::Forbidden, "the device belongs to another learner"),
+            error => error.into(),
+        })?;
     }
+    let caller = Caller { device, ..caller };
     let results = app.store.apply_push(caller, &ops, now).await?;
     Ok(Answer(PushResponse { server_now: now, acked_through: acked_through(&results), results }))
 }

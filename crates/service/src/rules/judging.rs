@@ -176,13 +176,20 @@ pub struct Regressed {
 }
 
 /// Whether the device's numbers went backwards: another content came under a number that was used in an earlier request.
-/// Then this is a device that was restored or cloned. It gets to know which ops of the batch are here already, so that
-/// it takes only the others along under its new id.
-pub fn regressed(ops: &[IncomingOp], logged: &HashMap<u64, Logged>) -> Option<Vec<u64>> {
-    let used = |op: &IncomingOp| logged.get(&op.seq).filter(|logged| !logged.refused);
-    let other = |op: &IncomingOp| used(op).is_some_and(|logged| logged.content_hash != op.content_hash);
-    let same = |op: &&IncomingOp| used(op).is_some_and(|logged| logged.content_hash == op.content_hash);
-    ops.iter().any(other).then(|| ops.iter().filter(same).map(|op| op.seq).collect())
+/// Then this is a device that was restored or cloned. It gets to know which ops of the batch are here already and which can
+/// never come under their numbers. The others were not judged: its twin may hold the very same, so they have to come under
+/// the key they have.
+pub fn regressed(ops: &[IncomingOp], logged: &HashMap<u64, Logged>) -> Option<Regressed> {
+    let mut found = Regressed::default();
+    for op in ops {
+        match logged.get(&op.seq) {
+            Some(logged) if logged.refused => {}
+            Some(logged) if logged.content_hash == op.content_hash => found.known.push(op.seq),
+            Some(_) => found.conflicting.push(op.seq),
+            None => {}
+        }
+    }
+    (!found.conflicting.is_empty()).then_some(found)
 }
 
 /// Judges a batch. `first` is the number of its first op in the learner's scope.
@@ -192,6 +199,7 @@ pub fn judge(caller: Caller, ops: &[IncomingOp], known: Known, first: i64) -> Ta
         let outcome = judging.op(op, number);
         judging.taken.results.push(PushResult { seq: op.seq, outcome });
     }
+    judging.grade(first.saturating_add(i64::try_from(ops.len()).unwrap_or(i64::MAX)));
     judging.taken
 }
 
@@ -199,7 +207,6 @@ struct Judging<'a> {
     caller: Caller,
     known: Known,
     taken: Taken<'a>,
-    judging.grade(first.saturating_add(i64::try_from(ops.len()).unwrap_or(i64::MAX)));
 }
 
 impl<'a> Judging<'a> {
@@ -256,13 +263,6 @@ impl<'a> Judging<'a> {
         known
     }
 
-    /// Joins an op's effect with what is there. Whether that changed anything.
-    fn take(&mut self, op: &Op, incoming: &IncomingOp, number: i64) -> bool {
-        let me = self.caller.learner;
-        let stamp = Stamp { at: incoming.effective_at, device_id: self.caller.device, seq: incoming.seq };
-        match op.effect(stamp) {
-            Effect::Progress(new) => {
-                let key = (new.lesson_id, new.attempt);
     /// Grades each quiz that is handed in and that this batch changed something about: when its answers come after its end,
     /// they count as if they had come before it. `next` is the first number that no op has.
     fn grade(&mut self, mut next: i64) {
@@ -289,6 +289,13 @@ impl<'a> Judging<'a> {
         }
     }
 
+    /// Joins an op's effect with what is there. Whether that changed anything.
+    fn take(&mut self, op: &Op, incoming: &IncomingOp, number: i64) -> bool {
+        let me = self.caller.learner;
+        let stamp = Stamp { at: incoming.effective_at, device_id: self.caller.device, seq: incoming.seq };
+        match op.effect(stamp) {
+            Effect::Progress(new) => {
+                let key = (new.lesson_id, new.attempt);
                 let Some(joined) = joined(self.known.progress.get(&key), new, Progress::join) else { return false };
                 self.known.progress.insert(key, joined.clone());
                 self.taken.progress.insert(key, (joined, number));

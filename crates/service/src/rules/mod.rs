@@ -11,4 +11,4 @@ pub(crate) use access::{EnrolmentFacts, Period, last_day, may_open};
 pub use batch::{BatchError, IncomingOp, KnownToOp, OP_TIME_TOLERANCE_MS, admit, read_batch};
 pub(crate) use cursor::course_scope;
 pub use cursor::{Cursor, user_scope};
-pub use judging::{Entry, Known, Logged, Mentioned, Taken, judge, regressed};
+pub use judging::{Entry, Known, Logged, Mentioned, Regressed, Taken, judge, regressed};

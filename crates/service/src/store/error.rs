@@ -1,5 +1,7 @@
 //! What can go wrong with the store.
 
+use crate::rules::Regressed;
+
 /// Why the store can't do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -41,10 +43,7 @@ pub enum StoreError {
     DeviceTaken,
     /// Another content came under a number the device had used before: it was restored or cloned.
     #[error("this device's numbers went backwards: it was restored or cloned")]
-    SeqRegressed {
-        /// The ops of the batch that are here already, with the same content.
-        known_seqs: Vec<u64>,
-    },
+    SeqRegressed(Regressed),
     /// The cursor isn't one of this service.
     #[error("the cursor can't be read")]
     MalformedCursor,

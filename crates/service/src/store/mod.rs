@@ -60,6 +60,8 @@ pub trait Store: Send + Sync + 'static {
         tokens: &NewTokens,
         now: TimeMs,
     ) -> Result<(), StoreError>;
+    /// Makes a device the learner's own if it is nobody's. [`StoreError::DeviceTaken`] if it is another learner's.
+    async fn bind_device(&self, learner: LearnerId, device: DeviceId, now: TimeMs) -> Result<(), StoreError>;
     /// Exchanges a refresh token. `None`: it is unknown, over, or was used before the grace of 60 s – in which case the
     /// whole session ends, since somebody else may hold a copy.
     async fn rotate_session(

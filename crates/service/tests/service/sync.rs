@@ -1,7 +1,7 @@
 //! What learners did arrives once, whatever the network does with it.
 
 use carrel_model::{
-    LessonId, TimeMs,
+    DeviceId, LessonId, TimeMs,
     bookmark::Bookmark,
     op::{BookmarkDeleted, BookmarkPut, Op, RawOp},
     progress::Progress,
@@ -128,17 +128,50 @@ async fn a_restored_device_is_told_so_before_anything_of_it_is_taken(on: On) {
     let (site, amina, page, quiz) = enrolled(on).await;
     let now = site.now();
     site.push(&amina, &[answer(1, quiz, now), position(2, page, now, 10), position(3, page, now, 20)]).await;
-    // The image of the device is of a moment when op 2 was written and op 3 was not.
+    // The image of the device is of a moment when op 2 was written and op 3 was not; op 4 is of before, or of after.
     let batch = [position(2, page, now, 10), completed(3, page, now), answer(4, quiz, now)];
     let request = json!({ "device_id": amina.device, "client_now": now, "ops": batch });
     let reply = site.post("/sync/push", Some(&amina), &request).await;
     assert_eq!(reply.problem(), (409, "device_seq_regressed".to_owned()));
     assert_eq!(reply.json()["known_seqs"], json!([2]), "what is here already need not come again under a new id");
+    assert_eq!(reply.json()["conflicting_seqs"], json!([3]), "what can never come under its key has to");
     let pulled: PullPage = serde_json::from_value(site.pull(&amina, "").await).unwrap();
     assert_eq!((pulled.progress[0].percent, pulled.answers.len()), (20, 1), "nothing of the batch was taken");
+    // What is named nowhere was not judged: it comes under its old key, and not once more from a twin of the device.
+    assert_eq!(outcomes(&site.push(&amina, &[answer(4, quiz, now)]).await), ["applied"]);
     let again = site.sign_in("amina", 1900).await;
-    let rekeyed = [completed(1, page, now), answer(2, quiz, now)];
-    assert_eq!(outcomes(&site.push(&again, &rekeyed).await), ["applied"; 2], "and all of it is under a new id");
+    let rekeyed = [completed(3, page, now)];
+    assert_eq!(outcomes(&site.push(&again, &rekeyed).await), ["applied"], "and the other is under a new id");
+    let pulled: PullPage = serde_json::from_value(site.pull(&again, "").await).unwrap();
+    assert_eq!((pulled.progress[0].percent, pulled.answers.len()), (100, 2), "each once");
+}
+
+/// What a device wrote under an id that it has left behind comes under that id, whoever of the learner's devices brings it.
+async fn a_device_speaks_for_its_former_id_but_for_nobody_elses(on: On) {
+    let (site, amina, page, quiz) = enrolled(on).await;
+    let badr = site.learner(2, "badr").await;
+    site.enrol(&badr, "rivers").await;
+    let now = site.now();
+    let ops = [answer(1, quiz, now), completed(2, page, now)];
+    assert_eq!(outcomes(&site.push(&amina, &ops).await), ["applied"; 2]);
+    let renewed = site.sign_in("amina", 1900).await;
+    let former = json!({ "device_id": amina.device, "client_now": now, "ops": [ops[0], ops[1], answer(3, quiz, now)] });
+    let reply = site.post("/sync/push", Some(&renewed), &former).await.ok();
+    let outcome = |index: usize| reply["results"][index]["outcome"].as_str().unwrap().to_owned();
+    assert_eq!(
+        [outcome(0), outcome(1), outcome(2)],
+        ["duplicate", "duplicate", "applied"],
+        "the keys are the old ones"
+    );
+    // One of which the service knows nothing, since it was put back to a backup.
+    let forgotten = json!({ "device_id": id::<DeviceId>(7777), "client_now": now, "ops": [answer(1, quiz, now)] });
+    let reply = site.post("/sync/push", Some(&renewed), &forgotten).await.ok();
+    assert_eq!(reply["results"][0]["outcome"], json!("applied"));
+    for request in [&former, &forgotten] {
+        assert_eq!(site.post("/sync/push", Some(&badr), request).await.problem(), (403, "forbidden".to_owned()));
+    }
+    let pulled: PullPage = serde_json::from_value(site.pull(&renewed, "").await).unwrap();
+    assert_eq!(pulled.answers.len(), 3);
 }
 
 async fn times_of_a_wrong_clock_are_corrected_and_both_are_kept(on: On) {
@@ -324,6 +357,7 @@ crate::on_both_stores! {
     a_batch_sent_twice_has_its_effect_once,
     one_bad_op_is_refused_alone_and_may_come_again,
     a_restored_device_is_told_so_before_anything_of_it_is_taken,
+    a_device_speaks_for_its_former_id_but_for_nobody_elses,
     times_of_a_wrong_clock_are_corrected_and_both_are_kept,
     work_done_while_enrolled_counts_after_the_enrolment_has_ended,
     work_on_a_unit_withdrawn_meanwhile_is_not_lost,

@@ -123,6 +123,25 @@ async fn end_sessions(tx: &mut dyn Transaction, device: DeviceId) -> Result<(), 
     Ok(())
 }
 
+pub(super) async fn bind_device(
+    db: &dyn Database,
+    learner: LearnerId,
+    device: DeviceId,
+    now: TimeMs,
+) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    let bound = tx
+        .execute(
+            "INSERT INTO devices (device_id, learner_id, name, first_seen, last_seen) VALUES ($1, $2, '', $3, $3)
+             ON CONFLICT (device_id) DO UPDATE SET last_seen = excluded.last_seen
+             WHERE devices.learner_id = excluded.learner_id",
+            values![device, learner, now],
+        )
+        .await?;
+    tx.commit().await?;
+    if bound == 0 { Err(StoreError::DeviceTaken) } else { Ok(()) }
+}
+
 pub(super) async fn rotate_session(
     db: &dyn Database,
     presented: TokenHash,

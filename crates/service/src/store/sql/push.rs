@@ -61,8 +61,8 @@ pub(super) async fn apply(
     let mentioned = Mentioned::by(ops);
     let first = advance(tx.as_mut(), &user_scope(caller.learner), mentioned.changes()).await?;
     let logged = recall::logged(tx.as_mut(), caller, &mentioned).await?;
-    if let Some(known_seqs) = regressed(ops, &logged) {
-        return Err(StoreError::SeqRegressed { known_seqs });
+    if let Some(regressed) = regressed(ops, &logged) {
+        return Err(StoreError::SeqRegressed(regressed));
     }
     let known = recall::all(tx.as_mut(), caller, &mentioned, logged).await?;
     let taken = judge(caller, ops, known, first);

@@ -92,6 +92,10 @@ impl Store for SqlStore {
         undisturbed!(accounts::open_session(self.db(), caller, device_name, tokens, now))
     }
 
+    async fn bind_device(&self, learner: LearnerId, device: DeviceId, now: TimeMs) -> Result<(), StoreError> {
+        undisturbed!(accounts::bind_device(self.db(), learner, device, now))
+    }
+
     async fn rotate_session(
         &self,
         presented: TokenHash,

@@ -191,7 +191,7 @@ impl History {
                     });
                 }
             }
-            Err(StoreError::SeqRegressed { .. }) => self.totals.count("seq regressed"),
+            Err(StoreError::SeqRegressed(_)) => self.totals.count("seq regressed"),
             Err(error) => panic!("{error} in seed {}", self.seed),
         }
     }
