@@ -13,7 +13,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::view::ProgressView;
 use crate::{
     EngineError,
-    outbox::{Overlay, overlay},
+    outbox::{Overlay, overlay, overlay_of_progress},
     rows::{parsed, signed, time, time_option, unsigned},
 };
 
@@ -25,6 +25,7 @@ pub(crate) const NOT_STARTED: ProgressView = ProgressView {
     completed_at: None,
     updated_at: None,
     unsent: false,
+    elsewhere: false,
 };
 
 /// Of every lesson that was begun.
@@ -33,7 +34,7 @@ pub(crate) async fn of_all(
     profile: ProfileId,
 ) -> Result<BTreeMap<LessonId, ProgressView>, EngineError> {
     let mut snapshot = readers.begin().await?;
-    joined(read(&mut snapshot, profile, None).await?, overlay(&mut snapshot, profile, None).await?)
+    joined(read(&mut snapshot, profile, None).await?, overlay_of_progress(&mut snapshot, profile).await?)
 }
 
 /// Of one lesson.
@@ -44,8 +45,26 @@ pub(crate) async fn of_lesson(
 ) -> Result<ProgressView, EngineError> {
     let mut snapshot = readers.begin().await?;
     let service = read(&mut snapshot, profile, Some(lesson)).await?;
-    let mut views = joined(service, overlay(&mut snapshot, profile, Some(lesson)).await?)?;
-    Ok(views.remove(&lesson).unwrap_or(NOT_STARTED))
+    let pending = overlay(&mut snapshot, profile, Some(lesson)).await?;
+    let stamps = service.iter().chain(pending.progress.values()).filter_map(|row| row.position).map(|last| last.stamp);
+    let stamp = stamps.max();
+    let mut views = joined(service, pending)?;
+    let mut view = views.remove(&lesson).unwrap_or(NOT_STARTED);
+    if let Some(stamp) = stamp {
+        view.elsewhere = !written_here(&mut snapshot, profile, stamp).await?;
+    }
+    Ok(view)
+}
+
+/// Whether a write was made on this device, under whichever id it had then.
+async fn written_here(snapshot: &mut SqliteConnection, profile: ProfileId, stamp: Stamp) -> Result<bool, EngineError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE profile_id = ?1 AND seq = ?2 AND device_id = ?3)";
+    Ok(sqlx::query_scalar(sql)
+        .bind(profile.to_string())
+        .bind(signed(stamp.seq))
+        .bind(stamp.device_id.to_string())
+        .fetch_one(snapshot)
+        .await?)
 }
 
 fn joined(service: Vec<Progress>, overlay: Overlay) -> Result<BTreeMap<LessonId, ProgressView>, EngineError> {
@@ -73,6 +92,7 @@ fn view(row: &Progress, unsent: bool) -> ProgressView {
         completed_at: row.completed_at,
         updated_at: row.position.map(|position| position.stamp.at).max(row.completed_at),
         unsent,
+        elsewhere: false,
     }
 }
 

@@ -1,135 +1,223 @@
-//! Sessions and answers of a lesson, as a learner sees them: the service's word joined with what waits.
+//! Quizzes: each answer is kept at once, every attempt stays, and what can be graded here is graded here.
+//!
+//! A practice quiz brings its solutions along, so its grade shows when it is finished. Of any other quiz the service says
+//! the grade when it has everything; until then the quiz is finished, and not sent yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use carrel_model::{
-    LessonId, ProfileId, SessionId,
-    op::OpKind,
-    quiz::{Question, QuestionBody, Quiz, Response},
-    session::{Answer, Session, Statistics},
+    ErrorCode, LessonId, ProfileId, SessionId,
+    op::Op,
+    quiz::{Grade, Quiz},
+    session::{Answer, AnswerRecorded, Session, SessionKind, SessionMoved, SessionStatus, Statistics},
 };
-use sqlx::SqlitePool;
 
-use super::view::{AnswerView, QuizView};
-use crate::{EngineError, outbox::overlay, rows::json};
+use super::{
+    Learning,
+    sessions::{self, Sessions, moved},
+    view::{AnswerQuestion, AnswerView, AttemptView, FinishSession, QuizView, SessionRequest, StartQuiz},
+};
+use crate::{EngineError, catalogue::rows as catalogue};
 
-/// Everything about the sessions of one lesson.
-#[derive(Debug)]
-pub(super) struct Sessions {
-    pub(super) all: BTreeMap<SessionId, Session>,
-    /// The answers that count, by session and question.
-    answers: BTreeMap<(SessionId, String), Answer>,
-    unsent: BTreeSet<(carrel_model::DeviceId, u64)>,
-    something_unsent: bool,
-}
+impl Learning {
+    /// The quiz of a lesson with its session and answers.
+    pub async fn quiz(&self, profile: ProfileId, lesson: LessonId) -> Result<QuizView, EngineError> {
+        let quiz = self.questions(profile, lesson).await?;
+        Ok(view(&sessions::of_lesson(self.library.readers(), profile, lesson).await?, lesson, quiz))
+    }
 
-/// Reads them.
-pub(super) async fn of_lesson(
-    readers: &SqlitePool,
-    profile: ProfileId,
-    lesson: LessonId,
-) -> Result<Sessions, EngineError> {
-    let mut snapshot = readers.begin().await?;
-    let pending = overlay(&mut snapshot, profile, Some(lesson)).await?;
-    let rows = sqlx::query("SELECT session FROM sessions WHERE profile_id = ?1 AND lesson_id = ?2")
+    /// Starts a quiz, or goes on with the one that was begun.
+    pub async fn start_quiz(&self, profile: ProfileId, request: StartQuiz) -> Result<QuizView, EngineError> {
+        let lesson = request.lesson_id;
+        let _turn = self.turn.lock().await;
+        self.questions(profile, lesson).await?;
+        let sessions = sessions::of_lesson(self.library.readers(), profile, lesson).await?;
+        match sessions.latest(SessionKind::Quiz) {
+            Some(session) if session.status == SessionStatus::Paused => {
+                self.write(profile, &[Op::Session(session.id, SessionStatus::Running, moved(session))]).await?;
+            }
+            Some(session) if !session.status.is_end() => {}
+            Some(session) if session.status == SessionStatus::Finished && !request.again => {}
+            last => {
+                let attempt = last.map_or(1, |session| session.attempt.saturating_add(1));
+                self.write(profile, &[self.begun(lesson, attempt, SessionKind::Quiz)]).await?;
+            }
+        }
+        self.quiz(profile, lesson).await
+    }
+
+    /// Records an answer. Whoever answers in a paused quiz goes on with it.
+    pub async fn answer(&self, profile: ProfileId, request: AnswerQuestion) -> Result<QuizView, EngineError> {
+        let _turn = self.turn.lock().await;
+        let (session, sessions) = self.session(profile, request.session_id).await?;
+        let quiz = self.questions(profile, session.lesson_id).await?;
+        if session.status.is_end() || session.kind != SessionKind::Quiz {
+            return Err(EngineError::Refused(ErrorCode::WrongState));
+        }
+        let question = quiz.questions.iter().find(|question| question.id == request.question_id);
+        let question = question.ok_or(EngineError::NotFound("question"))?;
+        if !question.fits(&request.response) || !request.response.is_within_limits() {
+            return Err(EngineError::Invalid("the response does not fit the question"));
+        }
+        let known = sessions.counting(&session);
+        // A second press of the same button is not a second answer.
+        if known.get(request.question_id.as_str()).is_none_or(|answer| answer.response != request.response) {
+            let recorded = AnswerRecorded {
+                lesson_id: session.lesson_id,
+                question_id: request.question_id,
+                response: request.response,
+            };
+            let mut ops = Vec::new();
+            if session.status == SessionStatus::Paused {
+                ops.push(Op::Session(session.id, SessionStatus::Running, moved(&session)));
+            }
+            ops.push(Op::Answer(session.id, recorded));
+            self.write(profile, &ops).await?;
+        }
+        self.quiz(profile, session.lesson_id).await
+    }
+
+    /// Hands a quiz in; the lesson is completed with it.
+    pub async fn finish(&self, profile: ProfileId, request: FinishSession) -> Result<QuizView, EngineError> {
+        let _turn = self.turn.lock().await;
+        let (session, sessions) = self.session(profile, request.session_id).await?;
+        let quiz = self.questions(profile, session.lesson_id).await?;
+        match session.status {
+            SessionStatus::Finished => return self.quiz(profile, session.lesson_id).await,
+            SessionStatus::Running | SessionStatus::Paused if session.kind == SessionKind::Quiz => {}
+            _ => return Err(EngineError::Refused(ErrorCode::WrongState)),
+        }
+        let statistics = statistics(&sessions, &session, &quiz, sessions.time_spent(&session, self.clock.now()));
+        let handed_in = SessionMoved { statistics, ..moved(&session) };
+        let mut ops = vec![Op::Session(session.id, SessionStatus::Finished, handed_in)];
+        ops.extend(self.completion(profile, session.lesson_id).await?);
+        self.write(profile, &ops).await?;
+        self.quiz(profile, session.lesson_id).await
+    }
+
+    /// Interrupts a quiz or a review.
+    pub async fn pause(&self, profile: ProfileId, request: SessionRequest) -> Result<Session, EngineError> {
+        self.change(profile, request.session_id, SessionStatus::Paused).await
+    }
+
+    /// Goes on with it.
+    pub async fn resume(&self, profile: ProfileId, request: SessionRequest) -> Result<Session, EngineError> {
+        self.change(profile, request.session_id, SessionStatus::Running).await
+    }
+
+    /// Gives it up. Its answers are kept.
+    pub async fn abandon(&self, profile: ProfileId, request: SessionRequest) -> Result<Session, EngineError> {
+        self.change(profile, request.session_id, SessionStatus::Abandoned).await
+    }
+
+    async fn change(&self, profile: ProfileId, id: SessionId, to: SessionStatus) -> Result<Session, EngineError> {
+        let _turn = self.turn.lock().await;
+        let (mut session, sessions) = self.session(profile, id).await?;
+        if session.status == to {
+            return Ok(session);
+        }
+        if session.status.is_end() {
+            return Err(EngineError::Refused(ErrorCode::WrongState));
+        }
+        session.statistics.duration_ms = sessions.time_spent(&session, self.clock.now());
+        self.write(profile, &[Op::Session(session.id, to, moved(&session))]).await?;
+        Ok(self.session(profile, id).await?.0)
+    }
+
+    /// The op that begins a session now.
+    pub(super) fn begun(&self, lesson_id: LessonId, attempt: u32, kind: SessionKind) -> Op {
+        let (started_at, statistics) = (self.clock.now(), Statistics::default());
+        let moved = SessionMoved { lesson_id, attempt, kind, started_at, statistics };
+        Op::Session(self.new_session_id(), SessionStatus::Running, moved)
+    }
+
+    pub(super) fn new_session_id(&self) -> SessionId {
+        let mut random = [0; 10];
+        self.clock.fill_random(&mut random);
+        SessionId::from_parts(self.clock.now(), random)
+    }
+
+    pub(super) async fn questions(&self, profile: ProfileId, lesson: LessonId) -> Result<Quiz, EngineError> {
+        let lesson = catalogue::lesson(self.library.readers(), profile, lesson).await?;
+        lesson.and_then(|lesson| lesson.payload.quiz).ok_or(EngineError::NotFound("quiz"))
+    }
+
+    /// A session of a learner, and all those of its lesson.
+    pub(super) async fn session(
+        &self,
+        profile: ProfileId,
+        id: SessionId,
+    ) -> Result<(Session, Sessions), EngineError> {
+        let lesson: Option<String> = sqlx::query_scalar(
+            "SELECT lesson_id FROM sessions WHERE profile_id = ?1 AND id = ?2
+             UNION SELECT lesson_id FROM outbox WHERE profile_id = ?1 AND entity_id = ?2",
+        )
         .bind(profile.to_string())
-        .bind(lesson.to_string())
-        .fetch_all(&mut *snapshot)
+        .bind(id.to_string())
+        .fetch_optional(self.library.readers())
         .await?;
-    let mut all: BTreeMap<SessionId, Session> = BTreeMap::new();
-    let words = rows.iter().map(|row| json(row, "session")).collect::<Result<Vec<Session>, _>>()?;
-    for session in words.into_iter().chain(pending.sessions) {
-        let joined = match all.remove(&session.id) {
-            Some(known) => known.join(session),
-            None => session,
+        let lesson = lesson.and_then(|text| text.parse().ok()).ok_or(EngineError::NotFound("session"))?;
+        let sessions = sessions::of_lesson(self.library.readers(), profile, lesson).await?;
+        let session = sessions.all.get(&id).cloned().ok_or(EngineError::NotFound("session"))?;
+        Ok((session, sessions))
+    }
+}
+
+/// What a session amounts to. Where solutions are missing, right answers are not counted: that is for the service to say.
+fn statistics(sessions: &Sessions, session: &Session, quiz: &Quiz, duration_ms: u64) -> Statistics {
+    let counting = sessions.counting(session);
+    let grade = quiz.grade(counting.iter().map(|(question, answer)| (*question, &answer.response)));
+    let answered = quiz.questions.iter().filter(|question| counting.contains_key(question.id.as_str())).count();
+    let max_points = quiz.questions.iter().fold(0_u32, |sum, question| sum.saturating_add(question.points));
+    Statistics {
+        answered: u32::try_from(answered).unwrap_or(u32::MAX),
+        correct: grade.map_or(0, |grade| grade.correct),
+        points: grade.map_or(0, |grade| grade.points),
+        max_points,
+        duration_ms,
+    }
+}
+
+/// The quiz screen.
+fn view(sessions: &Sessions, lesson_id: LessonId, quiz: Quiz) -> QuizView {
+    let session = sessions.latest(SessionKind::Quiz).cloned();
+    let mut answers = BTreeMap::new();
+    for (id, answer) in session.iter().flat_map(|session| sessions.counting(session)) {
+        let question = quiz.questions.iter().find(|question| question.id == id);
+        let view = AnswerView {
+            response: answer.response.clone(),
+            saved_at: answer.stamp.at,
+            correct: question.and_then(|question| question.is_correct(&answer.response)),
+            unsent: sessions.is_unsent(answer),
         };
-        all.insert(joined.id, joined);
+        answers.insert(id.to_owned(), view);
     }
-    let rows = sqlx::query(
-        "SELECT a.answer FROM answers a JOIN sessions s ON s.profile_id = a.profile_id AND s.id = a.session_id
-         WHERE s.profile_id = ?1 AND s.lesson_id = ?2",
-    )
-    .bind(profile.to_string())
-    .bind(lesson.to_string())
-    .fetch_all(&mut *snapshot)
-    .await?;
-    let words = rows.iter().map(|row| json(row, "answer")).collect::<Result<Vec<Answer>, _>>()?;
-    let mut answers: BTreeMap<(SessionId, String), Answer> = BTreeMap::new();
-    for answer in words.into_iter().chain(pending.answers) {
-        let key = (answer.session_id, answer.question_id.clone());
-        match answers.get(&key) {
-            Some(known) if known.stamp >= answer.stamp => {}
-            _ => {
-                answers.insert(key, answer);
-            }
-        }
-    }
-    let of_quiz = |kind: OpKind| !matches!(kind, OpKind::ProgressPosition);
-    Ok(Sessions {
-        all,
+    let mut attempts: Vec<AttemptView> = sessions
+        .of(SessionKind::Quiz)
+        .filter(|other| other.status.is_end() && session.as_ref().is_none_or(|session| session.id != other.id))
+        .map(|other| AttemptView {
+            session_id: other.id,
+            attempt: other.attempt,
+            status: other.status,
+            ended_at: other.ended_at,
+            grade: grade(sessions, other, &quiz),
+            sent: sessions.is_sent(other.id),
+        })
+        .collect();
+    attempts.sort_by_key(|attempt| std::cmp::Reverse((attempt.attempt, attempt.ended_at)));
+    QuizView {
+        lesson_id,
+        grade: session.as_ref().and_then(|session| grade(sessions, session, &quiz)),
+        sent: session.as_ref().is_some_and(|session| sessions.is_sent(session.id)),
+        quiz,
+        session,
         answers,
-        unsent: pending.unsent.iter().map(|(_, _, stamp)| (stamp.device_id, stamp.seq)).collect(),
-        something_unsent: pending.unsent.iter().any(|(_, kind, _)| of_quiz(*kind)),
-    })
-}
-
-impl Sessions {
-    /// The one that is shown: the last time through.
-    pub(super) fn latest(&self) -> Option<&Session> {
-        self.all.values().max_by_key(|session| (session.attempt, session.started_at, session.id))
-    }
-
-    /// The answers that count in a session, by question.
-    pub(super) fn answers_of(&self, session: SessionId) -> impl Iterator<Item = &Answer> {
-        self.answers.values().filter(move |answer| answer.session_id == session)
-    }
-
-    /// What a session amounts to.
-    pub(super) fn statistics(&self, session: &Session, quiz: &Quiz, duration_ms: u64) -> Statistics {
-        let mut sum = Statistics { duration_ms, ..Statistics::default() };
-        for question in &quiz.questions {
-            sum.max_points = sum.max_points.saturating_add(question.points);
-            let Some(answer) = self.answers.get(&(session.id, question.id.clone())) else { continue };
-            sum.answered += 1;
-            if question.is_correct(&answer.response) {
-                sum.correct += 1;
-                sum.points = sum.points.saturating_add(question.points);
-            }
-        }
-        sum
-    }
-
-    /// The quiz screen.
-    pub(super) fn view(&self, lesson_id: LessonId, quiz: Quiz) -> QuizView {
-        let session = self.latest().cloned();
-        let mut answers = BTreeMap::new();
-        for answer in session.iter().flat_map(|session| self.answers_of(session.id)) {
-            let question = quiz.questions.iter().find(|question| question.id == answer.question_id);
-            let correct = question.filter(|_| quiz.practice).map(|question| question.is_correct(&answer.response));
-            answers.insert(
-                answer.question_id.clone(),
-                AnswerView {
-                    response: answer.response.clone(),
-                    saved_at: answer.stamp.at,
-                    correct,
-                    unsent: self.unsent.contains(&(answer.stamp.device_id, answer.stamp.seq)),
-                },
-            );
-        }
-        let sent = session.is_some() && !self.something_unsent;
-        QuizView { lesson_id, quiz, session, answers, sent }
+        attempts,
     }
 }
 
-/// Whether a response is of the kind a question asks for.
-pub(super) const fn fits(question: &Question, response: &Response) -> bool {
-    matches!(
-        (&question.body, response),
-        (QuestionBody::Single { .. }, Response::Single { .. })
-            | (QuestionBody::Multiple { .. }, Response::Multiple { .. })
-            | (QuestionBody::Order { .. }, Response::Order { .. })
-            | (QuestionBody::Match { .. }, Response::Match { .. })
-            | (QuestionBody::ShortText { .. }, Response::ShortText { .. })
-            | (QuestionBody::Numeric { .. }, Response::Numeric { .. })
-    )
+/// The service's grade; before it is here, the one that can be given on this device.
+fn grade(sessions: &Sessions, session: &Session, quiz: &Quiz) -> Option<Grade> {
+    let answers: Vec<Answer> = sessions.answers_in(session.id).cloned().collect();
+    session.grade.or_else(|| session.graded(quiz, &answers))
 }

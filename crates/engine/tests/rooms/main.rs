@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod healing;
+mod learning;
 mod offline;
 mod sessions;
 mod signing_out;
