@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::{EngineError, library::Library, ports::Clock};
 pub(crate) use batch::{Batch, Verdicts};
-pub(crate) use rows::{Overlay, overlay};
+pub(crate) use rows::{Overlay, overlay, overlay_of_progress};
 use view::{OutboxExport, OutboxRequest, OutboxView};
 
 /// The room's handle.
@@ -172,7 +172,8 @@ pub(crate) async fn send_again(tx: &mut SqliteConnection, profile: ProfileId) ->
     rows::send_again(tx, profile).await
 }
 
-/// Gives what the service has something else under the key of a new one. Part of the transaction that gives the device its new id.
+/// Gives new keys to what the service has something else under the key of. Part of the transaction that gives the device its
+/// new id.
 pub(crate) async fn rekey(tx: &mut SqliteConnection, profile: ProfileId, device: DeviceId) -> Result<(), EngineError> {
     rows::rekey(tx, profile, device).await
 }

@@ -83,6 +83,17 @@ impl Desk {
         self.outbox.settle(batch, Verdicts::Each(results), TimeMs::from_ms(now)).await.unwrap();
     }
 
+    async fn takes_the_id(&self, new: u64) {
+        let mut tx = self.outbox.library.write().await.unwrap();
+        rekey(&mut tx, self.profile, id(new)).await.unwrap();
+        sqlx::query("UPDATE profiles SET device_id = ?1")
+            .bind(id::<DeviceId>(new).to_string())
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
     async fn count(&self) -> (u32, u32) {
         let count = self.outbox.count(self.profile).await.unwrap();
         (count.waiting, count.refused)
@@ -241,27 +252,48 @@ async fn a_date_that_was_far_off_once_is_forgotten_when_its_writes_are_sent() {
 }
 
 #[tokio::test]
-async fn a_cloned_device_takes_only_what_the_service_does_not_have_along_under_its_new_id() {
+async fn a_cloned_device_takes_only_what_is_in_conflict_along_under_its_new_id() {
     let desk = Desk::new().await;
-    for lesson in 1..=3 {
+    for lesson in 1..=4 {
         desk.write(1_000, &done(lesson)).await;
     }
-    let batch = desk.batch(2, 1_000).await.unwrap();
-    desk.outbox.settle(&batch, Verdicts::Regressed { known: vec![1] }, TimeMs::from_ms(2_000)).await.unwrap();
-    assert_eq!(desk.seqs(10, 2_000).await, [3], "what the service has no other content for still goes as it is");
+    let batch = desk.batch(3, 1_000).await.unwrap();
+    let verdict = Verdicts::Regressed { known: vec![1], conflicting: vec![2] };
+    desk.outbox.settle(&batch, verdict, TimeMs::from_ms(2_000)).await.unwrap();
+    let unjudged = desk.batch(10, 2_000).await.unwrap();
+    assert_eq!(unjudged.device_id, id(1));
+    assert_eq!(unjudged.ops.iter().map(|op| op.seq).collect::<Vec<_>>(), [3, 4], "what was not judged goes as it is");
+    assert_eq!(unjudged.ops[0], batch.ops[2], "a twin may have sent the very same");
     assert!(desk.outbox.has_regressed(desk.profile).await.unwrap());
-    let mut tx = desk.outbox.library.write().await.unwrap();
-    rekey(&mut tx, desk.profile, id(77)).await.unwrap();
-    sqlx::query("UPDATE profiles SET device_id = ?1")
-        .bind(id::<DeviceId>(77).to_string())
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-    let batch = desk.batch(10, 2_000).await.unwrap();
-    assert_eq!(batch.device_id, id(77));
-    assert_eq!(batch.ops.iter().map(|op| op.seq).collect::<Vec<_>>(), [2, 3], "the one it has stays with its key");
+    desk.takes_the_id(77).await;
     assert!(!desk.outbox.has_regressed(desk.profile).await.unwrap());
+    let batch = desk.batch(10, 2_000).await.unwrap();
+    assert_eq!((batch.device_id, batch.ops[0].seq, batch.ops.len()), (id(77), 2, 1), "only the one in conflict");
+    desk.settle(&batch, PushOutcome::Applied, 2_000).await;
+    let batch = desk.batch(10, 2_000).await.unwrap();
+    assert_eq!((batch.device_id, batch.ops.len()), (id(1), 2), "the others keep their key for as long as it takes");
+
+    let verdict = Verdicts::Regressed { known: vec![], conflicting: vec![3] };
+    desk.outbox.settle(&batch, verdict, TimeMs::from_ms(2_000)).await.unwrap();
+    assert!(!desk.outbox.has_regressed(desk.profile).await.unwrap(), "there is a new id already");
+    let batch = desk.batch(10, 2_000).await.unwrap();
+    assert_eq!((batch.device_id, batch.ops[0].seq, batch.ops.len()), (id(77), 3, 1));
+}
+
+#[tokio::test]
+async fn what_was_written_under_a_former_id_is_told_again_under_that_id() {
+    let desk = Desk::new().await;
+    desk.write(1_000, &done(1)).await;
+    let batch = desk.batch(10, 1_000).await.unwrap();
+    desk.settle(&batch, PushOutcome::Applied, 1_000).await;
+    let mut tx = desk.outbox.library.write().await.unwrap();
+    forget_acked(&mut tx, desk.profile).await.unwrap();
+    tx.commit().await.unwrap();
+    desk.takes_the_id(77).await;
+    let mut tx = desk.outbox.library.write().await.unwrap();
+    send_again(&mut tx, desk.profile).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(desk.batch(10, 2_000).await.unwrap(), batch);
 }
 
 #[tokio::test]
@@ -284,4 +316,23 @@ async fn a_service_that_was_put_back_is_told_everything_again_under_the_same_key
     let again = desk.batch(10, 2_000).await.unwrap();
     assert_eq!(again.ops.iter().map(|op| op.seq).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(again.ops[1], batch.ops[0], "the same key and the same content");
+}
+
+#[tokio::test]
+async fn a_long_list_shows_its_beginning_and_all_that_was_refused() {
+    let desk = Desk::new().await;
+    for n in 0..250 {
+        desk.write(1, &Op::Completed(id(n), LessonCompleted { attempt: 1 })).await;
+    }
+    let mut tx = desk.outbox.library.write().await.unwrap();
+    sqlx::query("UPDATE outbox SET state = 'refused' WHERE seq IN (249, 250)").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let listed = desk.outbox.list(desk.profile).await.unwrap().entries;
+    let seqs: Vec<u64> = listed.iter().map(|entry| entry.seq).collect();
+    assert_eq!(seqs, (1..=198).chain([249, 250]).collect::<Vec<_>>());
+    assert_eq!(
+        desk.outbox.export(desk.profile).await.unwrap().content.matches("\"seq\"").count(),
+        250,
+        "a file has all"
+    );
 }

@@ -23,6 +23,9 @@ use crate::{
     rows::{json as read_json, parsed, parsed_option, signed, time, unsigned},
 };
 
+/// As many as anybody reads; the list is asked for with every change, also while thousands are being sent.
+const LISTED: u32 = 200;
+
 /// See [`super::Outbox::enqueue`].
 pub(super) async fn enqueue(
     tx: &mut SqliteConnection,
@@ -140,15 +143,18 @@ async fn coalesce(
     Ok(None)
 }
 
-/// All that is not acknowledged, oldest first.
+/// What is not acknowledged, oldest first; of a long list all that was refused, and the beginning.
 pub(super) async fn list(readers: &SqlitePool, profile: ProfileId) -> Result<Vec<OutboxEntryView>, EngineError> {
     let rows = sqlx::query(
-        "SELECT o.*, coalesce(l.title, u.title, '') AS title FROM outbox o
+        "WITH listed AS MATERIALIZED (
+             SELECT * FROM outbox WHERE profile_id = ?1 AND state <> 'acked' ORDER BY state <> 'refused', seq LIMIT ?2)
+         SELECT o.*, coalesce(l.title, u.title, '') AS title FROM listed o
          LEFT JOIN lessons l ON l.profile_id = o.profile_id AND l.id = o.lesson_id
          LEFT JOIN units u ON u.profile_id = o.profile_id AND u.id = o.unit_id
-         WHERE o.profile_id = ?1 AND o.state <> 'acked' ORDER BY o.seq",
+         ORDER BY o.seq",
     )
     .bind(profile.to_string())
+    .bind(LISTED)
     .fetch_all(readers)
     .await?;
     rows.iter().map(view).collect()
@@ -340,10 +346,30 @@ pub(crate) async fn overlay(
     profile: ProfileId,
     lesson: Option<LessonId>,
 ) -> Result<Overlay, EngineError> {
-    let rows = sqlx::query(
+    // Two statements: an index is only used for a lesson that the statement is sure to name.
+    let which = if lesson.is_some() { "lesson_id = ?2" } else { "?2 IS NULL AND lesson_id IS NOT NULL" };
+    laid_over(snapshot, profile, lesson, which).await
+}
+
+/// As [`overlay`] of all, but of progress alone: lists of lessons are painted often, and thousands of answers may wait.
+pub(crate) async fn overlay_of_progress(
+    snapshot: &mut SqliteConnection,
+    profile: ProfileId,
+) -> Result<Overlay, EngineError> {
+    let which = "?2 IS NULL AND kind IN ('progress.position', 'progress.completed')";
+    laid_over(snapshot, profile, None, which).await
+}
+
+async fn laid_over(
+    snapshot: &mut SqliteConnection,
+    profile: ProfileId,
+    lesson: Option<LessonId>,
+    which: &str,
+) -> Result<Overlay, EngineError> {
+    let rows = sqlx::query(&format!(
         "SELECT seq, device_id, kind, entity_id, at, payload, state FROM outbox
-         WHERE profile_id = ?1 AND (?2 IS NULL OR lesson_id = ?2) AND lesson_id IS NOT NULL ORDER BY seq",
-    )
+         WHERE profile_id = ?1 AND {which} ORDER BY seq"
+    ))
     .bind(profile.to_string())
     .bind(lesson.map(|id| id.to_string()))
     .fetch_all(snapshot)

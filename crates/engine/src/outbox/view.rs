@@ -43,7 +43,8 @@ view! {
 
     /// The outbox, oldest first.
     pub struct OutboxView {
-        /// All that is not acknowledged.
+        /// What is not acknowledged; of a long list all that was refused, and the beginning. How many there are, the state of
+        /// sync says.
         pub entries: Vec<OutboxEntryView>,
     }
 

@@ -6,6 +6,7 @@ import type { OutboxEntryView } from "./OutboxEntryView";
  */
 export type OutboxView = { 
 /**
- * All that is not acknowledged.
+ * What is not acknowledged; of a long list all that was refused, and the beginning. How many there are, the state of
+ * sync says.
  */
 entries: Array<OutboxEntryView>, };
