@@ -51,7 +51,7 @@ impl ContentService {
             succeed(command(&folder).args(["enrol", LEARNER]).arg(course.file_name().unwrap()));
         }
         let mut service = Self { folder, address: SocketAddr::from(([127, 0, 0, 1], 0)), process: None };
-        service.come_back().await;
+        service.come_back(Duration::ZERO).await;
         service
     }
 
@@ -60,9 +60,10 @@ impl ContentService {
         drop(self.process.take().expect("it runs"));
     }
 
-    /// Starts it again, where it was.
-    pub(crate) async fn come_back(&mut self) {
+    /// Starts it again, where it was, with a clock so far ahead of the machine's.
+    pub(crate) async fn come_back(&mut self, clock_ahead: Duration) {
         let mut serve = command(&self.folder);
+        serve.env("CARREL_CLOCK_AHEAD_SECONDS", clock_ahead.as_secs().to_string());
         serve.arg("serve").arg("--listen").arg(self.address.to_string());
         let mut process = Process::start(&mut serve, &self.folder.join("service.log")).unwrap();
         let address = process.wait_for(START_LIMIT, |log| {
@@ -71,6 +72,16 @@ impl ContentService {
         });
         self.address = address.await.unwrap_or_else(|error| panic!("the service does not start: {error}"));
         self.process = Some(process);
+    }
+
+    /// Ends the learner's enrolment in a course.
+    pub(crate) fn end_enrolment(&self, course: &str) {
+        succeed(command(&self.folder).args(["unenrol", LEARNER, course]));
+    }
+
+    /// Enrols the learner in a course.
+    pub(crate) fn enrol(&self, course: &str) {
+        succeed(command(&self.folder).args(["enrol", LEARNER, course]));
     }
 
     /// Hash and length of the best rendition of the film about meanders.
@@ -112,6 +123,11 @@ impl ContentService {
         let rows = sqlx::query(query).fetch_all(&pool).await.unwrap();
         let read = |row: &sqlx::sqlite::SqliteRow| serde_json::from_str(&row.get::<String, _>(1)).unwrap();
         rows.iter().map(|row| (row.get(0), read(row), row.get(2))).collect()
+    }
+
+    /// A column of texts.
+    pub(crate) async fn texts(&self, query: &str) -> Vec<String> {
+        sqlx::query_scalar(query).fetch_all(&self.open().await).await.unwrap()
     }
 
     async fn row(&self, query: &str) -> sqlx::sqlite::SqliteRow {

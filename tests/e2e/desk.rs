@@ -1,6 +1,9 @@
 //! Everything one test has to itself: folders, a screen, the service, and the network between it and the app.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use carrel_testbed::relay::Relay;
 
@@ -18,6 +21,8 @@ pub(crate) struct Desk {
     pub(crate) relay: Relay,
     pub(crate) service: ContentService,
     pub(crate) screen: VirtualScreen,
+    /// How far the clocks of what is started from now on are ahead of the machine's.
+    pub(crate) clock_ahead: Duration,
     folder: tempfile::TempDir,
     name: &'static str,
 }
@@ -29,7 +34,7 @@ impl Desk {
         let screen = VirtualScreen::start(folder.path()).await;
         let service = ContentService::start(folder.path()).await;
         let relay = Relay::start(service.address).await.unwrap();
-        Self { relay, service, screen, folder, name }
+        Self { relay, service, screen, clock_ahead: Duration::ZERO, folder, name }
     }
 
     /// Name of the test.
@@ -68,7 +73,7 @@ impl Desk {
 
     /// Switches it on again.
     pub(crate) async fn service_comes_back(&mut self) {
-        self.service.come_back().await;
+        self.service.come_back(self.clock_ahead).await;
         self.relay.come_back().await.unwrap();
     }
 }

@@ -62,6 +62,7 @@ impl Window {
             .env("TAURI_WEBVIEW_AUTOMATION", "true")
             .env("CARREL_DATA_DIR", data)
             .env("CARREL_SERVICE", desk.relay.url())
+            .env("CARREL_CLOCK_AHEAD_SECONDS", desk.clock_ahead.as_secs().to_string())
             .env("XDG_DATA_HOME", home.join("data"))
             .env("XDG_CONFIG_HOME", home.join("config"))
             .env("XDG_CACHE_HOME", home.join("cache"))

@@ -56,7 +56,8 @@ async fn of_the_readme() {
     }
 }
 
-async fn choose(window: &Window, language: &str, theme: &str) {
+/// Chooses language and theme, and loads the page anew.
+pub(super) async fn choose(window: &Window, language: &str, theme: &str) {
     let settings = window.invoke("settings_get", json!({ "request": null })).await;
     let mut settings = settings["ok"].clone();
     assert!(settings.is_object(), "the settings can be read: {settings}");
