@@ -3,6 +3,7 @@
 use crate::{
     AssetId, BlobHash, TimeMs,
     content::{Course, Quality, Unit},
+    wire::set_sum::SetSum,
 };
 
 wire! {
@@ -114,15 +115,13 @@ words! {
 /// Most items in one request for URLs.
 pub const MAX_URL_ITEMS: usize = 200;
 
-/// The checksum of a set of rows by id and version: equal sets give equal texts, in whatever order they are listed.
+/// The checksum of a set of rows by id and version: equal sets give equal texts, in whatever order they are listed. No row
+/// may be listed twice.
 #[must_use]
 pub fn set_checksum<'a>(rows: impl IntoIterator<Item = (&'a str, i64)>) -> String {
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    rows.sort_unstable();
-    rows.dedup();
-    let mut hasher = blake3::Hasher::new();
+    let mut sum = SetSum::default();
     for (id, version) in rows {
-        hasher.update(id.as_bytes()).update(b"\0").update(&version.to_le_bytes());
+        sum.add(id, version);
     }
-    hex::encode(hasher.finalize().as_bytes().get(..16).unwrap_or_default())
+    sum.to_string()
 }

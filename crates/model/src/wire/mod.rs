@@ -4,4 +4,6 @@ pub mod auth;
 pub mod content;
 pub mod downloads;
 pub mod problem;
+pub mod record_sums;
+pub mod set_sum;
 pub mod sync;

@@ -7,8 +7,7 @@ use crate::{
     op::{RawOp, RejectCode},
     progress::Progress,
     session::{Answer, Session},
-    stamp::Stamp,
-    wire::content::{Tombstone, set_checksum},
+    wire::content::Tombstone,
 };
 
 wire! {
@@ -93,7 +92,7 @@ wire! {
         pub has_more: bool,
         /// The service's clock.
         pub server_time: TimeMs,
-        /// On the last page: what the learner's rows should amount to. None where the service finds too many to sum up.
+        /// On the last page: what the learner's rows should amount to.
         #[serde(default)]
         pub checksums: Option<RecordChecksums>,
     }
@@ -109,59 +108,5 @@ wire! {
         pub answers: String,
         /// Of bookmarks, removed ones included.
         pub bookmarks: String,
-    }
-}
-
-impl RecordChecksums {
-    /// Over the rows as the service has them, without what is still pending. An answer never changes, so its stamp is
-    /// enough.
-    #[must_use]
-    pub fn of<'a>(
-        progress: impl IntoIterator<Item = &'a Progress>,
-        sessions: impl IntoIterator<Item = &'a Session>,
-        answers: impl IntoIterator<Item = Stamp>,
-        bookmarks: impl IntoIterator<Item = &'a Bookmark>,
-    ) -> Self {
-        Self {
-            progress: checksum(
-                progress.into_iter().map(|row| (format!("{}/{}", row.lesson_id, row.attempt), version(row))),
-            ),
-            sessions: checksum(sessions.into_iter().map(|row| (row.id.to_string(), version(row)))),
-            answers: checksum(
-                answers.into_iter().map(|stamp| (format!("{}/{}", stamp.device_id, stamp.seq), stamp.at.as_ms())),
-            ),
-            bookmarks: checksum(bookmarks.into_iter().map(|row| (row.id.to_string(), version(row)))),
-        }
-    }
-}
-
-fn checksum(rows: impl Iterator<Item = (String, i64)>) -> String {
-    let rows: Vec<_> = rows.collect();
-    set_checksum(rows.iter().map(|(id, version)| (id.as_str(), *version)))
-}
-
-/// Rows have no number of their own on the wire; what they say is their version.
-fn version<T: serde::Serialize>(row: &T) -> i64 {
-    // None of these types can fail to be written.
-    let text = serde_json::to_vec(row).unwrap_or_default();
-    let mut first = [0; 8];
-    blake3::Hasher::new().update(&text).finalize_xof().fill(&mut first);
-    i64::from_le_bytes(first)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::progress::ProgressStatus;
-
-    #[test]
-    fn checksums_tell_sets_apart_and_not_orders() {
-        let lesson = |n: u8| format!("01900000-0000-7000-8000-0000000000{n:02}").parse().unwrap();
-        let (a, b) = (Progress::none(lesson(1), 1), Progress::none(lesson(2), 1));
-        let of = |rows: &[&Progress]| RecordChecksums::of(rows.iter().copied(), [], [], []).progress;
-        assert_eq!(of(&[&a, &b]), of(&[&b, &a]), "the order doesn't matter");
-        assert_ne!(of(&[&a, &b]), of(&[&a]), "a missing row does");
-        let changed = Progress { status: ProgressStatus::InProgress, ..a.clone() };
-        assert_ne!(of(&[&a]), of(&[&changed]), "and so does a row that says something else");
     }
 }

@@ -7,13 +7,14 @@
 )]
 
 mod accounts;
+mod checksums;
 mod commands;
 mod content;
 mod databases;
 mod downloads;
 mod full_disk;
-mod hostile;
 mod grading;
+mod hostile;
 mod openapi;
 mod postgres;
 mod publishing;

@@ -306,6 +306,21 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Changes rows behind the service's back.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        if let Some(address) = &self.database {
+            let mut connection = sqlx::PgConnection::connect(address).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+            return;
+        }
+        let path = self.folder.path().join("data/carrel-service.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+}
+
 /// The outcome of each verdict.
 pub(crate) fn outcomes(results: &[Value]) -> Vec<&str> {
     results

@@ -40,6 +40,7 @@ async fn hot_statements_scan_no_table() {
         (hot::CHANGED, values![text(), text(), number(), true, number()]),
         (hot::THERE.postgres, values![set()]),
         (hot::ANSWERS_THERE, values![text()]),
+        (hot::SUMS_KEPT, values![text(), number()]),
         (hot::PAGE_OF_PROGRESS, values![text(), number(), number()]),
         (hot::PAGE_OF_SESSIONS, values![text(), number(), number()]),
         (hot::PAGE_OF_ANSWERS, values![text(), number(), number()]),

@@ -19,6 +19,7 @@ mod publish;
 mod pull;
 mod push;
 mod recall;
+mod record_sums;
 mod row;
 mod scopes;
 mod store;
@@ -33,12 +34,13 @@ pub(super) mod hot {
     pub(in crate::store) use super::content::VISIBLE;
     pub(in crate::store) use super::epochs::BY_NAME as EPOCH_BY_NAME;
     pub(in crate::store) use super::pull::{
-        ANSWERS as PAGE_OF_ANSWERS, ANSWERS_THERE, BOOKMARKS as PAGE_OF_BOOKMARKS, PROGRESS as PAGE_OF_PROGRESS,
+        ANSWERS as PAGE_OF_ANSWERS, BOOKMARKS as PAGE_OF_BOOKMARKS, PROGRESS as PAGE_OF_PROGRESS,
         SESSIONS as PAGE_OF_SESSIONS, TOMBSTONES as PAGE_OF_TOMBSTONES,
     };
     pub(in crate::store) use super::recall::{
         ANSWERS_IN, BOOKMARKS, DOWNLOADS, LESSONS, LOGGED, PERIODS, PROGRESS, QUIZZES, SESSIONS, UNITS,
     };
+    pub(in crate::store) use super::record_sums::{ANSWERS_THERE, KEPT as SUMS_KEPT};
     pub(in crate::store) use super::scopes::COUNTERS;
     pub(in crate::store) use super::units_page::{CHANGED, THERE};
 }

@@ -4,11 +4,11 @@ use carrel_model::{
     LearnerId, TimeMs,
     wire::{
         content::{Tombstone, TombstoneEntity},
-        sync::{PullPage, RecordChecksums},
+        sync::PullPage,
     },
 };
 
-use super::{Database, Row, Transaction, content, enrolments, epochs, learning, scopes, values};
+use super::{Database, Row, Transaction, content, enrolments, epochs, learning, record_sums, scopes, values};
 use crate::{
     rules::{Cursor, user_scope},
     store::StoreError,
@@ -30,15 +30,6 @@ pub(in crate::store) const BOOKMARKS: &str =
     FROM bookmarks WHERE learner_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 pub(in crate::store) const TOMBSTONES: &str = "SELECT seq, entity, id, deleted_at
     FROM tombstones WHERE scope = 'user:' || $1 AND seq > $2 ORDER BY seq LIMIT $3";
-/// An answer never changes, so what identifies it says everything.
-pub(in crate::store) const ANSWERS_THERE: &str =
-    "SELECT device_id, op_seq, answered_at FROM answers WHERE learner_id = $1";
-/// Summing up reads everything a learner has. So that a page costs what a page costs, it is left out for whoever has written
-/// more often than this; a reader takes a missing checksum for none.
-const SUMMED_UP_TO: i64 = 2_000;
-/// No page is that long, no learner has that many.
-const ALL: i64 = i64::MAX;
-
 /// Which table a row came from.
 #[derive(Clone, Copy)]
 enum Own {
@@ -109,8 +100,8 @@ pub(super) async fn read(
         page.enrolments = Some(enrolments::current(tx.as_mut(), learner).await?);
     }
     fill(tx.as_mut(), learner, &rows, &mut page).await?;
-    if !has_more && last <= SUMMED_UP_TO {
-        page.checksums = Some(checksums(tx.as_mut(), learner).await?);
+    if !has_more {
+        page.checksums = Some(record_sums::of(tx.as_mut(), learner).await?.checksums());
     }
     Ok(page)
 }
@@ -153,19 +144,4 @@ async fn fill(
         });
     }
     Ok(())
-}
-
-/// Over everything the learner has here.
-async fn checksums(tx: &mut dyn Transaction, learner: LearnerId) -> Result<RecordChecksums, StoreError> {
-    let every = || values![learner, -1_i64, ALL];
-    let progress = tx.rows(PROGRESS, every()).await?;
-    let sessions = tx.rows(SESSIONS, every()).await?;
-    let bookmarks = tx.rows(BOOKMARKS, every()).await?;
-    let answers = tx.rows(ANSWERS_THERE, values![learner]).await?;
-    let progress: Vec<_> = progress.iter().map(learning::progress_of).collect::<Result<_, _>>()?;
-    let sessions: Vec<_> = sessions.iter().map(learning::session_of).collect::<Result<_, _>>()?;
-    let bookmarks: Vec<_> = bookmarks.iter().map(learning::bookmark_of).collect::<Result<_, _>>()?;
-    let answers: Vec<_> =
-        answers.iter().map(|row| row.stamp("answered_at", "device_id", "op_seq")).collect::<Result<_, _>>()?;
-    Ok(RecordChecksums::of(&progress, &sessions, answers, &bookmarks))
 }

@@ -7,7 +7,7 @@
 
 use carrel_model::{TimeMs, wire::sync::PushResult};
 
-use super::{Database, Insert, Kind, Transaction, Value, learning, recall, row::to_json, scopes::advance, values};
+use super::{Database, Insert, Kind, Transaction, Value, learning, recall, record_sums, row::to_json, scopes::advance, values};
 use crate::{
     rules::{IncomingOp, Mentioned, Taken, judge, regressed, user_scope},
     store::{Caller, StoreError},
@@ -65,8 +65,13 @@ pub(super) async fn apply(
         return Err(StoreError::SeqRegressed(regressed));
     }
     let known = recall::all(tx.as_mut(), caller, &mentioned, logged).await?;
+    let before = record_sums::Before::of(&known);
     let taken = judge(caller, ops, known, first);
     let results = taken.results.clone();
+    if taken.changes_records() {
+        let sums = record_sums::of(tx.as_mut(), caller.learner).await?;
+        record_sums::keep(tx.as_mut(), caller.learner, before.sums_after(sums, &taken)).await?;
+    }
     write(tx.as_mut(), caller, taken, now).await?;
     tx.commit().await?;
     Ok(results)

@@ -37,6 +37,7 @@ async fn hot_statements_scan_no_table() {
         hot::CHANGED,
         hot::THERE.sqlite,
         hot::ANSWERS_THERE,
+        hot::SUMS_KEPT,
     ];
     for sql in hot {
         let plan = plan(&database, sql).await;

@@ -53,6 +53,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "download_id learner_id device_id unit_id state quality bytes ?deleted reported_at op_seq",
         "download_id",
     ),
+    ("record_sums", "learner_id shape progress sessions answers bookmarks", "learner_id"),
     ("storage_usage", "learner_id device_id bytes updated_at", "learner_id, device_id"),
 ];
 /// What names a database and its times and can't be the same in two.
