@@ -14,7 +14,9 @@ mod queue;
 mod quiet;
 mod report;
 mod server;
+mod service;
 mod small;
+mod sync;
 
 use std::time::Duration;
 
@@ -63,6 +65,10 @@ pub(crate) struct Options {
 enum Subject {
     /// Downloads beside curl and aria2
     Transfer,
+    /// Sending what waits
+    Sync,
+    /// The service under the load of many devices
+    Service,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,11 +95,32 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = places::scratch(&format!("bench-{}", std::process::id()));
     let result = match options.subject {
         Subject::Transfer => transfer(options, Ground::prepare(&folder, options.mib, !options.no_build)?),
+        Subject::Sync => sync(options),
+        Subject::Service => service(options),
     };
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("can't remove {}", folder.display()))?;
     }
     result
+}
+
+fn sync(options: &Options) -> Result<()> {
+    let mut quiet = Quiet::new(Duration::from_secs(options.wait_for_quiet));
+    let mut report = sync::run(options.runs.min(3), !options.no_build, &mut quiet)?;
+    report.name = "sync".to_owned();
+    report.others = quiet.take_worst();
+    report.print(options.markdown);
+    println!("{}", json!({ "bench": "sync", "met": report.met(), "sync": report.json() }));
+    Ok(())
+}
+
+fn service(options: &Options) -> Result<()> {
+    let mut quiet = Quiet::new(Duration::from_secs(options.wait_for_quiet));
+    let reports = service::run(!options.no_build, options.seed, &mut quiet)?;
+    reports.iter().for_each(|report| report.print(options.markdown));
+    let cases: serde_json::Map<_, _> = reports.iter().map(|report| (report.name.clone(), report.json())).collect();
+    println!("{}", json!({ "bench": "service", "met": reports.iter().all(Report::met), "cases": cases }));
+    Ok(())
 }
 
 fn transfer(options: &Options, ground: Ground) -> Result<()> {

@@ -101,7 +101,12 @@ impl Report {
             format!("Others used up to {:.0} % of the machine{busy}.", others * 100.0)
         });
         if markdown {
-            println!("\n### {}\n\n`cargo xtask bench transfer --case {}`\n", self.title, self.name);
+            let case = match self.name.as_str() {
+                "sync" => "sync".to_owned(),
+                name if name.starts_with("service") => "service".to_owned(),
+                name => format!("transfer --case {name}"),
+            };
+            println!("\n### {}\n\n`cargo xtask bench {case}`\n", self.title);
             self.print_markdown();
             println!();
         } else {
