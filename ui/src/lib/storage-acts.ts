@@ -14,10 +14,32 @@ export async function deleteUnit(unitId: string, title: string): Promise<void> {
   }
 }
 
+/** Deletes the files of all units of a course. */
+export async function deleteCourse(courseId: string, title: string): Promise<void> {
+  try {
+    const deleted = await host.commands.storage.deleteCourse({ course_id: courseId });
+    offerUndo(deleted, i18n.t.sync.deleted(title, i18n.formats.bytes(deleted.frees_bytes)));
+  } catch (thrown) {
+    toasts.failure(thrown);
+  }
+}
+
+/** Deletes what the learner's rules pick now. */
+export async function cleanUp(): Promise<void> {
+  try {
+    const deleted = await host.commands.storage.cleanUp();
+    const size = i18n.formats.bytes(deleted.frees_bytes);
+    if (deleted.unit_ids.length === 0) toasts.say(i18n.t.storage.nothingDue);
+    else offerUndo(deleted, i18n.t.sync.deletedAll(deleted.unit_ids.length, size));
+  } catch (thrown) {
+    toasts.failure(thrown);
+  }
+}
+
 /** Deletes all units of the learner. */
 export async function clearAll(): Promise<void> {
   try {
-    const deleted = await host.commands.storage.clearAll();
+    const deleted = await host.commands.storage.clearAll({ at_once: false });
     const size = i18n.formats.bytes(deleted.frees_bytes);
     offerUndo(deleted, i18n.t.sync.deletedAll(deleted.unit_ids.length, size));
   } catch (thrown) {

@@ -2,9 +2,16 @@
 
 import type { AnswerQuestion } from './types/AnswerQuestion';
 import type { AppView } from './types/AppView';
+import type { CleanUpLog } from './types/CleanUpLog';
+import type { CleanUpPreview } from './types/CleanUpPreview';
+import type { CleanUpRules } from './types/CleanUpRules';
+import type { ClearAll } from './types/ClearAll';
 import type { CompleteLesson } from './types/CompleteLesson';
+import type { DeleteCourse } from './types/DeleteCourse';
+import type { DeleteDownload } from './types/DeleteDownload';
 import type { DeleteUnit } from './types/DeleteUnit';
 import type { Deleted } from './types/Deleted';
+import type { DeviceView } from './types/DeviceView';
 import type { DiagnosticsView } from './types/DiagnosticsView';
 import type { DownloadRequest } from './types/DownloadRequest';
 import type { DownloadView } from './types/DownloadView';
@@ -14,20 +21,25 @@ import type { LessonRequest } from './types/LessonRequest';
 import type { LessonView } from './types/LessonView';
 import type { LibraryView } from './types/LibraryView';
 import type { MoveDownload } from './types/MoveDownload';
+import type { MoveStore } from './types/MoveStore';
 import type { OutboxExport } from './types/OutboxExport';
 import type { OutboxRequest } from './types/OutboxRequest';
 import type { OutboxView } from './types/OutboxView';
+import type { PinUnit } from './types/PinUnit';
 import type { PlaybackView } from './types/PlaybackView';
 import type { ProfileView } from './types/ProfileView';
 import type { ProgressView } from './types/ProgressView';
 import type { QuizView } from './types/QuizView';
 import type { RecordPosition } from './types/RecordPosition';
+import type { SetConditions } from './types/SetConditions';
+import type { SetQuota } from './types/SetQuota';
 import type { Settings } from './types/Settings';
 import type { SignIn } from './types/SignIn';
 import type { SignOut } from './types/SignOut';
 import type { StartDownload } from './types/StartDownload';
 import type { StartQuiz } from './types/StartQuiz';
 import type { StorageView } from './types/StorageView';
+import type { StorePlace } from './types/StorePlace';
 import type { SwitchProfile } from './types/SwitchProfile';
 import type { SyncNowView } from './types/SyncNowView';
 import type { SyncView } from './types/SyncView';
@@ -85,6 +97,12 @@ export interface Commands {
     resumeAll(): Promise<DownloadsView>;
     /** Moves a waiting one. */
     reorder(request: MoveDownload): Promise<DownloadsView>;
+    /** Gives one conditions of its own: over any network, at any hour, on battery. */
+    setConditions(request: SetConditions): Promise<DownloadView>;
+  };
+  readonly device: {
+    state(): Promise<DeviceView>;
+    confirmNetwork(): Promise<DeviceView>;
   };
   readonly learning: {
     /** Records a place. */
@@ -125,10 +143,36 @@ export interface Commands {
     usage(): Promise<StorageView>;
     /** Deletes a unit's files. */
     deleteUnit(request: DeleteUnit): Promise<Deleted>;
+    /** Deletes the files of a course's units. */
+    deleteCourse(request: DeleteCourse): Promise<Deleted>;
+    /** Deletes the files of one download. */
+    deleteDownload(request: DeleteDownload): Promise<Deleted>;
     /** Deletes all files of the learner. */
-    clearAll(): Promise<Deleted>;
+    clearAll(request: ClearAll): Promise<Deleted>;
+    /** Forgets what was kept by opening it. */
+    clearOpened(): Promise<StorageView>;
     /** Takes a deletion back. */
     undoDelete(request: UndoDelete): Promise<StorageView>;
+    /** Limits what Carrel takes of this device. */
+    setQuota(request: SetQuota): Promise<StorageView>;
+    /** Keeps a unit from every rule, or no longer. */
+    pin(request: PinUnit): Promise<StorageView>;
+    /** By which rules units are deleted. */
+    cleanUpRules(): Promise<CleanUpRules>;
+    /** Keeps them. */
+    setCleanUpRules(request: CleanUpRules): Promise<CleanUpRules>;
+    /** What rules would delete now. */
+    previewCleanUp(request: CleanUpRules): Promise<CleanUpPreview>;
+    /** Deletes now what the rules pick. */
+    cleanUp(): Promise<Deleted>;
+    /** What was deleted, by whom and why. */
+    cleanUpLog(): Promise<CleanUpLog>;
+    /** Where the files are. */
+    place(): Promise<StorePlace>;
+    /** Moves the files to another folder. */
+    moveStore(request: MoveStore): Promise<StorePlace>;
+    /** Calls a move off. */
+    cancelMove(): Promise<StorePlace>;
   };
   readonly sync: {
     /** Network, waiting writes, last sync. */
@@ -167,6 +211,11 @@ export function bindCommands(call: Call): Commands {
       pauseAll: () => call('downloads_pause_all', null),
       resumeAll: () => call('downloads_resume_all', null),
       reorder: (request) => call('downloads_reorder', request),
+      setConditions: (request) => call("downloads_set_conditions", request),
+    },
+    device: {
+      state: () => call("device_state", null),
+      confirmNetwork: () => call("device_confirm_network", null),
     },
     learning: {
       recordPosition: (request) => call('learning_record_position', request),
@@ -192,8 +241,21 @@ export function bindCommands(call: Call): Commands {
     storage: {
       usage: () => call('storage_usage', null),
       deleteUnit: (request) => call('storage_delete_unit', request),
-      clearAll: () => call('storage_clear_all', null),
+      deleteCourse: (request) => call('storage_delete_course', request),
+      deleteDownload: (request) => call('storage_delete_download', request),
+      clearAll: (request) => call('storage_clear_all', request),
+      clearOpened: () => call('storage_clear_opened', null),
       undoDelete: (request) => call('storage_undo_delete', request),
+      setQuota: (request) => call('storage_set_quota', request),
+      pin: (request) => call('storage_pin', request),
+      cleanUpRules: () => call('storage_clean_up_rules', null),
+      setCleanUpRules: (request) => call('storage_set_clean_up_rules', request),
+      previewCleanUp: (request) => call('storage_preview_clean_up', request),
+      cleanUp: () => call('storage_clean_up', null),
+      cleanUpLog: () => call('storage_clean_up_log', null),
+      place: () => call('storage_place', null),
+      moveStore: (request) => call('storage_move_store', request),
+      cancelMove: () => call('storage_cancel_move', null),
     },
     sync: {
       status: () => call('sync_status', null),

@@ -12,4 +12,8 @@ kind: AssetKind,
 /**
  * Bytes.
  */
-bytes: number, };
+bytes: number, 
+/**
+ * What of it deleting everything of the current learner frees.
+ */
+frees_bytes: number, };
