@@ -28,6 +28,24 @@ fn not_now(status_failed: bool, retry_after_ms: Option<i64>) -> Failure {
 }
 
 #[test]
+fn each_trigger_alone_begins_a_run() {
+    let push = [Effect::Push { limit: 500 }];
+    let mut planner = idle();
+    assert_eq!(planner.step(Event::Started, 10, 0.5), push, "starting, signing in");
+    let mut planner = idle();
+    assert_eq!(planner.step(Event::SyncNow, 10, 0.5), push, "asking");
+    let mut planner = idle();
+    planner.step(Event::Network(NetworkState::Offline), 10, 0.5);
+    assert_eq!(planner.step(Event::Network(NetworkState::Online), 20, 0.5), push, "coming back online");
+    let mut planner = idle();
+    assert_eq!(planner.step(Event::Written, 10, 0.5), []);
+    assert_eq!(planner.step(Event::Tick, 10 + DEBOUNCE_MS, 0.5), push, "a write");
+    let mut planner = idle();
+    assert_eq!(planner.step(Event::Tick, PERIOD_MS - 1, 0.5), [], "it rests");
+    assert_eq!(planner.step(Event::Tick, PERIOD_MS, 0.5), push, "time");
+}
+
+#[test]
 fn a_write_is_sent_a_second_later_together_with_those_that_follow() {
     let mut planner = idle();
     assert_eq!(planner.step(Event::Written, 10_000, 0.5), [], "it waits for more");
