@@ -300,7 +300,12 @@ impl Question {
 /// An order that says nothing and is the same for everybody, so that a unit doesn't change by being read.
 fn mix(question: &str, choices: &mut [Choice]) {
     choices.sort_by_cached_key(|choice| {
-        *blake3::Hasher::new().update(question.as_bytes()).update(b"\0").update(choice.id.as_bytes()).finalize().as_bytes()
+        *blake3::Hasher::new()
+            .update(question.as_bytes())
+            .update(b"\0")
+            .update(choice.id.as_bytes())
+            .finalize()
+            .as_bytes()
     });
 }
 
@@ -359,7 +364,8 @@ mod tests {
 
     #[test]
     fn typed_answers_are_read_as_a_person_means_them() {
-        let cafe = question(QuestionBody::ShortText { accept: Some(vec!["Café au lait".into(), "نَهْر".into()]) });
+        let cafe =
+            question(QuestionBody::ShortText { accept: Some(vec!["Café au lait".into(), "نَهْر".into()]) });
         for (text, right) in [(" cafe  AU lait", true), ("نهر", true), ("نـهر", true), ("tea", false), ("", false)]
         {
             assert_eq!(cafe.is_correct(&Response::ShortText { text: text.into() }), Some(right), "{text:?}");
@@ -369,7 +375,11 @@ mod tests {
         for (value, right) in [("6650", true), ("٦٧٠٠", true), ("6600.0", true), ("6599", false), ("NaN", false)] {
             assert_eq!(nile.is_correct(&Response::Numeric { value: value.into() }), Some(right), "{value:?}");
         }
-        assert_eq!(nile.is_correct(&Response::ShortText { text: "6650".into() }), Some(false), "another kind is no answer");
+        assert_eq!(
+            nile.is_correct(&Response::ShortText { text: "6650".into() }),
+            Some(false),
+            "another kind is no answer"
+        );
     }
 
     /// One question of each kind, each worth its place.
@@ -421,7 +431,8 @@ mod tests {
             let grade = Grade { answered: 5, correct: 5, points, ..full };
             assert_eq!(quiz.grade(some), Some(grade), "each counts for itself");
         }
-        let (low, high) = (quiz.grade(all.iter().take(4).copied()).unwrap(), quiz.grade(all.iter().skip(3).copied()).unwrap());
+        let (low, high) =
+            (quiz.grade(all.iter().take(4).copied()).unwrap(), quiz.grade(all.iter().skip(3).copied()).unwrap());
         assert_eq!((low.points, low.passed), (10, false), "four of six answers, and less than 60 % of the points");
         assert_eq!((high.points, high.passed), (15, true), "three of six, and more");
         let rotated = all.iter().map(|(id, _)| *id).zip(right.iter().cycle().skip(1));
@@ -449,7 +460,9 @@ mod tests {
         let options: Vec<Choice> = ids.iter().map(|id| Choice { id: id.clone(), text: id.clone() }).collect();
         let written = question(QuestionBody::Order { options: options.clone(), correct: Some(ids) });
         let quiz = Quiz { passing_percent: 60, practice: false, questions: vec![written] };
-        let QuestionBody::Order { options: shown, .. } = &quiz.for_learners().questions[0].body else { panic!("order") };
+        let QuestionBody::Order { options: shown, .. } = &quiz.for_learners().questions[0].body else {
+            panic!("order")
+        };
         assert_ne!(*shown, options, "the right order was the order of writing");
         let mut sorted = shown.clone();
         sorted.sort_by_key(|choice| options.iter().position(|option| option == choice));

@@ -143,11 +143,7 @@ impl Learning {
     }
 
     /// A session of a learner, and all those of its lesson.
-    pub(super) async fn session(
-        &self,
-        profile: ProfileId,
-        id: SessionId,
-    ) -> Result<(Session, Sessions), EngineError> {
+    pub(super) async fn session(&self, profile: ProfileId, id: SessionId) -> Result<(Session, Sessions), EngineError> {
         let lesson: Option<String> = sqlx::query_scalar(
             "SELECT lesson_id FROM sessions WHERE profile_id = ?1 AND id = ?2
              UNION SELECT lesson_id FROM outbox WHERE profile_id = ?1 AND entity_id = ?2",

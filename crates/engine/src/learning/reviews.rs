@@ -192,8 +192,11 @@ impl<'a> Deck<'a> {
     }
 
     fn seen(&self, wanted: impl Fn(&Memory) -> bool) -> Vec<&Card<'a>> {
-        let mut seen: Vec<_> =
-            self.cards.iter().filter_map(|card| Some((card.memory.as_ref().filter(|memory| wanted(memory))?.due(), card))).collect();
+        let mut seen: Vec<_> = self
+            .cards
+            .iter()
+            .filter_map(|card| Some((card.memory.as_ref().filter(|memory| wanted(memory))?.due(), card)))
+            .collect();
         // By time alone; those of one moment stay in the order of their questions.
         seen.sort_by_key(|(due, _)| *due);
         seen.into_iter().map(|(_, card)| card).collect()
@@ -240,7 +243,10 @@ fn view(sessions: &Sessions, lesson_id: LessonId, quiz: &Quiz, now: TimeMs) -> R
     let card = shown.map(|card| CardView {
         question: card.question.clone(),
         state: card.memory.as_ref().map_or(CardState::New, Memory::state),
-        ratings: choices(card.memory.as_ref(), now).into_iter().map(|(rating, due_at)| RatingView { rating, due_at }).collect(),
+        ratings: choices(card.memory.as_ref(), now)
+            .into_iter()
+            .map(|(rating, due_at)| RatingView { rating, due_at })
+            .collect(),
     });
     ReviewView {
         lesson_id,

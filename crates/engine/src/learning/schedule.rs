@@ -41,7 +41,8 @@ impl Memory {
     /// After one more review.
     fn next(memory: Option<&Self>, at: TimeMs, rating: Rating) -> Self {
         let at = date(at);
-        let card = memory.map_or_else(|| Card { due: at, last_review: at, ..Card::default() }, |memory| memory.card.clone());
+        let card =
+            memory.map_or_else(|| Card { due: at, last_review: at, ..Card::default() }, |memory| memory.card.clone());
         // Clocks of two devices may differ by a little; nobody forgets backwards.
         let at = at.max(card.last_review);
         let card = FSRS::new(Parameters::default()).next(card, at, fsrs(rating)).card;

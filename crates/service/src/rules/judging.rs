@@ -159,10 +159,7 @@ pub struct Taken<'a> {
 impl Taken<'_> {
     /// Whether rows change that a reader gets and sums up.
     pub fn changes_records(&self) -> bool {
-        !(self.progress.is_empty()
-            && self.sessions.is_empty()
-            && self.answers.is_empty()
-            && self.bookmarks.is_empty())
+        !(self.progress.is_empty() && self.sessions.is_empty() && self.answers.is_empty() && self.bookmarks.is_empty())
     }
 }
 

@@ -127,7 +127,8 @@ async fn solutions_of_graded_quizzes_never_leave_the_service(on: On) {
         units,
         site.get(&format!("/content/units/{unit}"), Some(&amina)).await,
         site.get("/content/units/sync", Some(&amina)).await,
-        site.post("/downloads/authorize", Some(&amina), &serde_json::json!({ "unit_id": unit, "quality": "low" })).await,
+        site.post("/downloads/authorize", Some(&amina), &serde_json::json!({ "unit_id": unit, "quality": "low" }))
+            .await,
     ];
     for answer in answers {
         let text = String::from_utf8(answer.bytes).unwrap();

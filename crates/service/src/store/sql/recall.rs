@@ -175,7 +175,8 @@ async fn quizzes(
     known: &mut Known,
 ) -> Result<(), StoreError> {
     let over = known.sessions.values().map(|(_, session)| session).filter(|session| is_handed_in(session));
-    let sessions: BTreeSet<SessionId> = over.map(|session| session.id).chain(mentioned.handed_in.iter().copied()).collect();
+    let sessions: BTreeSet<SessionId> =
+        over.map(|session| session.id).chain(mentioned.handed_in.iter().copied()).collect();
     if sessions.is_empty() {
         return Ok(());
     }
