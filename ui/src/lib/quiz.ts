@@ -33,22 +33,26 @@ export function moved<T>(list: readonly T[], from: number, to: number): T[] {
   return copy;
 }
 
-/** The right answer in words, for after finishing. */
+/** The right answer in words, for after finishing; nothing where it is not here. */
 export function solution(question: Question): string[] {
   const body = question.body;
   const text = (options: { id: string; text: string }[], id: string) =>
     options.find((option) => option.id === id)?.text ?? id;
   switch (body.kind) {
     case 'single':
-      return [text(body.options, body.correct)];
+      return body.correct ? [text(body.options, body.correct)] : [];
     case 'multiple':
     case 'order':
-      return body.correct.map((id) => text(body.options, id));
-    case 'match':
-      return body.left.map((left) => `${left.text} – ${text(body.right, body.correct[left.id] ?? '')}`);
+      return (body.correct ?? []).map((id) => text(body.options, id));
+    case 'match': {
+      const correct = body.correct;
+      if (!correct) return [];
+      return body.left.map((left) => `${left.text} – ${text(body.right, correct[left.id] ?? '')}`);
+    }
     case 'short_text':
-      return body.accept.slice(0, 1);
+      return (body.accept ?? []).slice(0, 1);
     case 'numeric':
+      if (!body.value) return [];
       return [body.unit === '' ? body.value : `${body.value} ${body.unit}`];
   }
 }

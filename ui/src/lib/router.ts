@@ -6,6 +6,8 @@ export type Route =
   | { name: 'device' }
   | { name: 'unit'; id: string }
   | { name: 'lesson'; id: string }
+  | { name: 'review'; id: string | null }
+  | { name: 'statistics' }
   | { name: 'downloads' }
   | { name: 'sync' }
   | { name: 'settings' }
@@ -17,6 +19,8 @@ export function href(route: Route): string {
     case 'unit':
     case 'lesson':
       return `#/${route.name}/${encodeURIComponent(route.id)}`;
+    case 'review':
+      return route.id === null ? '#/review' : `#/review/${encodeURIComponent(route.id)}`;
     case 'sign-in':
       return route.add ? '#/sign-in?add' : '#/sign-in';
     default:
@@ -34,7 +38,10 @@ export function parseRoute(hash: string): Route {
       const decoded = decode(id ?? '');
       return decoded === '' ? { name: 'library' } : { name, id: decoded };
     }
+    case 'review':
+      return { name, id: decode(id ?? '') || null };
     case 'device':
+    case 'statistics':
     case 'downloads':
     case 'sync':
     case 'settings':

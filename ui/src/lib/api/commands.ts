@@ -1,5 +1,17 @@
 // Generated from the command table of carrel-host. Do not edit: `cargo xtask generate`.
 
+import type { BookmarksView } from './types/BookmarksView';
+import type { DecksView } from './types/DecksView';
+import type { DeleteBookmark } from './types/DeleteBookmark';
+import type { LearnerStatistics } from './types/LearnerStatistics';
+import type { PutBookmark } from './types/PutBookmark';
+import type { RateCard } from './types/RateCard';
+import type { RecordStudy } from './types/RecordStudy';
+import type { ReviewView } from './types/ReviewView';
+import type { Session } from './types/Session';
+import type { SessionRequest } from './types/SessionRequest';
+import type { StatisticsRequest } from './types/StatisticsRequest';
+import type { StudyView } from './types/StudyView';
 import type { AnswerQuestion } from './types/AnswerQuestion';
 import type { AppView } from './types/AppView';
 import type { CleanUpLog } from './types/CleanUpLog';
@@ -117,6 +129,19 @@ export interface Commands {
     answer(request: AnswerQuestion): Promise<QuizView>;
     /** Hands a session in. */
     finish(request: FinishSession): Promise<QuizView>;
+    pause(request: SessionRequest): Promise<Session>;
+    resume(request: SessionRequest): Promise<Session>;
+    abandon(request: SessionRequest): Promise<Session>;
+    decks(): Promise<DecksView>;
+    review(request: LessonRequest): Promise<ReviewView>;
+    startReview(request: LessonRequest): Promise<ReviewView>;
+    rate(request: RateCard): Promise<ReviewView>;
+    finishReview(request: FinishSession): Promise<ReviewView>;
+    bookmarks(request: LessonRequest): Promise<BookmarksView>;
+    putBookmark(request: PutBookmark): Promise<BookmarksView>;
+    deleteBookmark(request: DeleteBookmark): Promise<BookmarksView>;
+    study(request: RecordStudy): Promise<StudyView>;
+    statistics(request: StatisticsRequest): Promise<LearnerStatistics>;
   };
   readonly outbox: {
     /** What waits to be sent. */
@@ -224,6 +249,19 @@ export function bindCommands(call: Call): Commands {
       startQuiz: (request) => call('learning_start_quiz', request),
       answer: (request) => call('learning_answer', request),
       finish: (request) => call('learning_finish', request),
+      pause: (request) => call('learning_pause', request),
+      resume: (request) => call('learning_resume', request),
+      abandon: (request) => call('learning_abandon', request),
+      decks: () => call('learning_decks', null),
+      review: (request) => call('learning_review', request),
+      startReview: (request) => call('learning_start_review', request),
+      rate: (request) => call('learning_rate', request),
+      finishReview: (request) => call('learning_finish_review', request),
+      bookmarks: (request) => call('learning_bookmarks', request),
+      putBookmark: (request) => call('learning_put_bookmark', request),
+      deleteBookmark: (request) => call('learning_delete_bookmark', request),
+      study: (request) => call('learning_study', request),
+      statistics: (request) => call('learning_statistics', request),
     },
     outbox: {
       list: () => call('outbox_list', null),

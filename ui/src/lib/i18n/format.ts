@@ -14,12 +14,14 @@ export class Formats {
   readonly #numbers = new Map<string, Intl.NumberFormat>();
   readonly #dates = new Map<string, Intl.DateTimeFormat>();
   readonly #relative: Intl.RelativeTimeFormat;
+  readonly #ahead: Intl.RelativeTimeFormat;
 
   constructor(locale: string, unitLocale = locale) {
     this.#locale = locale;
     this.#unitLocale = unitLocale;
     this.#plurals = new Intl.PluralRules(locale);
     this.#relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
+    this.#ahead = new Intl.RelativeTimeFormat(locale, { numeric: 'always' });
   }
 
   number(value: number, options: Intl.NumberFormatOptions = {}): string {
@@ -85,6 +87,18 @@ export class Formats {
     if (minutes < 60) return this.#unit(minutes, 'minute', 0, display);
     const hours = this.#unit(Math.floor(minutes / 60), 'hour', 0, display);
     return minutes % 60 === 0 ? hours : `${hours} ${this.#unit(minutes % 60, 'minute', 0, display)}`;
+  }
+
+  /** How far ahead: "in 10 minutes", "in 4 days", "in 3 months". */
+  ahead(ms: number): string {
+    const minutes = Math.max(1, Math.round(ms / 60_000));
+    const say = (value: number, unit: Intl.RelativeTimeFormatUnit) =>
+      this.#ahead.format(Math.round(value), unit);
+    if (minutes < 60) return say(minutes, 'minute');
+    if (minutes < 24 * 60) return say(minutes / 60, 'hour');
+    const days = minutes / (24 * 60);
+    if (days < 45) return say(days, 'day');
+    return days < 540 ? say(days / 30.44, 'month') : say(days / 365.25, 'year');
   }
 
   /** "12:41". */

@@ -3,6 +3,7 @@ import { host } from '../host';
 import { app } from '../state/app.svelte';
 import { toasts } from '../state/toasts.svelte';
 import { PositionRecorder, type RecorderPorts } from './recorder';
+import { READING_GAP_MS, StudyClock } from './study';
 
 const ports: RecorderPorts = {
   record: (request) => seen(host.commands.learning.recordPosition(request)),
@@ -19,6 +20,14 @@ async function seen<T>(write: Promise<T>): Promise<T> {
   return answer;
 }
 
-export function recorderFor(lessonId: string, completed: boolean): PositionRecorder {
-  return new PositionRecorder(lessonId, completed, ports);
+export function recorderFor(
+  lessonId: string,
+  completed: boolean,
+  gapMs: number = READING_GAP_MS,
+): PositionRecorder {
+  const clock = new StudyClock(lessonId, gapMs, {
+    study: (request) => host.commands.learning.study(request),
+    now: () => performance.now(),
+  });
+  return new PositionRecorder(lessonId, completed, { ...ports, clock });
 }

@@ -14,6 +14,8 @@ export interface RecorderPorts {
   complete(request: { lesson_id: LessonId }): Promise<unknown>;
   now(): number;
   failed(thrown: unknown): void;
+  /** Counts the time spent. */
+  clock?: { moved(): void; stopped(): void };
 }
 
 export class PositionRecorder {
@@ -34,11 +36,17 @@ export class PositionRecorder {
   /** A place in the lesson's own unit. `percent` may be a fraction. */
   reached(position: number, percent: number): void {
     this.#reached = { position: Math.max(0, Math.round(position)), percent: clamp(percent) };
-    if (this.#ports.now() - this.#writtenAt >= EVERY_MS) this.flush();
+    this.#ports.clock?.moved();
+    if (this.#ports.now() - this.#writtenAt >= EVERY_MS) this.#write();
   }
 
   /** Writes the last place, if it isn't written yet. */
   flush(): void {
+    this.#ports.clock?.stopped();
+    this.#write();
+  }
+
+  #write(): void {
     if (this.#reached === null || this.#reached.position === this.#written) return;
     this.#written = this.#reached.position;
     this.#writtenAt = this.#ports.now();

@@ -4,6 +4,7 @@ import type { PlaybackView } from '../api/types/PlaybackView';
 import { COMPLETE_PERCENT, type PositionRecorder } from '../media/recorder';
 import { recorderFor } from '../media/recorder-ports';
 import { resumeAt } from '../media/resume';
+import { PLAYING_GAP_MS } from '../media/study';
 
 class Player {
   lesson = $state.raw<LessonView | null>(null);
@@ -69,7 +70,11 @@ class Player {
     this.playback = playback;
     this.durationMs = lesson.lesson.duration_ms ?? 0;
     this.positionMs = resumeAt(playback.resume_position, this.durationMs);
-    this.#recorder = recorderFor(lesson.lesson.id, lesson.progress.status === 'completed');
+    this.#recorder = recorderFor(
+      lesson.lesson.id,
+      lesson.progress.status === 'completed',
+      PLAYING_GAP_MS,
+    );
     const start = this.positionMs / 1000;
     element.addEventListener('loadedmetadata', () => (element.currentTime = start), { once: true });
     element.src = playback.main.url;

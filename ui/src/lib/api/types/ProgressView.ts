@@ -29,4 +29,4 @@ updated_at: TimeMs | null,
 /**
  * Whether something of it is still waiting to be sent.
  */
-unsent: boolean, };
+unsent: boolean, elsewhere: boolean, };

@@ -12,7 +12,7 @@ options: Array<Choice>,
 /**
  * Id of the right one.
  */
-correct: string, } | { "kind": "multiple", 
+correct?: string | null, } | { "kind": "multiple", 
 /**
  * To choose from.
  */
@@ -20,7 +20,7 @@ options: Array<Choice>,
 /**
  * Ids of the right ones.
  */
-correct: Array<string>, } | { "kind": "order", 
+correct?: Array<string> | null, } | { "kind": "order", 
 /**
  * To be ordered.
  */
@@ -28,7 +28,7 @@ options: Array<Choice>,
 /**
  * All ids in the right order.
  */
-correct: Array<string>, } | { "kind": "match", 
+correct?: Array<string> | null, } | { "kind": "match", 
 /**
  * One side.
  */
@@ -40,19 +40,19 @@ right: Array<Choice>,
 /**
  * Left id to right id.
  */
-correct: { [key in string]: string }, } | { "kind": "short_text", 
+correct?: { [key in string]: string } | null, } | { "kind": "short_text", 
 /**
  * What is accepted; compared without case, surrounding space and diacritics.
  */
-accept: Array<string>, } | { "kind": "numeric", 
+accept?: Array<string> | null, } | { "kind": "numeric", 
 /**
  * The right value.
  */
-value: string, 
+value?: string | null, 
 /**
  * How far off is still right.
  */
-tolerance: string, 
+tolerance?: string | null, 
 /**
  * Shown behind the field.
  */
