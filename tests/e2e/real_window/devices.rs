@@ -43,7 +43,7 @@ async fn three_days_offline_on_two_devices_end_alike_when_the_other_is_back_firs
 async fn three_days(name: &'static str, window_first: bool) {
     let mut desk = Desk::new(name).await;
     let course = Course::of(&desk).await;
-    let mut work = [Work::default(), Work::default()];
+    let mut answers = [0, 0];
     for day in 0..DAYS {
         desk.clock_ahead = DAY * day;
         let window = Device::Window(if day == 0 { desk.open_signed_in().await } else { desk.open_app().await });
@@ -55,10 +55,10 @@ async fn three_days(name: &'static str, window_first: bool) {
             }
             desk.service_goes_down().await;
             with_hands(&window, &course).await;
-            work[0].acknowledged += HANDS;
         }
         for (at, device) in [&window, &other].into_iter().enumerate() {
-            work[at].day(device, &course, at, day).await;
+            work(device, &course, at, day).await;
+            answers[at] = device.answers_kept().await;
         }
         window.kill().await;
         other.kill().await;
@@ -78,7 +78,7 @@ async fn three_days(name: &'static str, window_first: bool) {
 
     let seen = first.glance(&course).await;
     assert_eq!(seen, second.glance(&course).await, "the same on both devices");
-    the_service_has_the_same(&desk, &seen, work.iter().map(|work| work.acknowledged).sum()).await;
+    the_service_has_the_same(&desk, &seen, answers.iter().sum()).await;
 }
 
 /// What there is to learn with: lessons that are read, and quizzes with a question whose answer is typed.
@@ -122,10 +122,7 @@ impl Course {
     }
 }
 
-/// What the learner answers with hands on the first day, before the rest is asked of the page's own commands.
-const HANDS: usize = 6;
-
-/// The quiz of the first unit in the window, by clicks.
+/// The first quiz in the window, by clicks; the rest of the work is asked of the page's own commands.
 async fn with_hands(window: &Device, course: &Course) {
     let Device::Window(window) = window else { panic!("hands need a window") };
     let mut unit = None;
@@ -143,40 +140,30 @@ async fn with_hands(window: &Device, course: &Course) {
     screens::finish_quiz(window).await;
 }
 
-/// What was acknowledged on one device.
-#[derive(Default)]
-struct Work {
-    acknowledged: usize,
-}
-
-impl Work {
-    /// A day offline: answers, places, and a lesson that is completed on this device alone.
-    async fn day(&mut self, device: &Device, course: &Course, number: usize, day: u32) {
-        let mut session = Value::Null;
-        for answer in 0..ANSWERS_A_DAY {
-            let turn = answer / ANSWERS_A_SESSION;
-            let (lesson, question) = &course.quizzes[(turn + number) % course.quizzes.len()];
-            if answer % ANSWERS_A_SESSION == 0 {
-                let view = device.ask("learning_start_quiz", json!({ "lesson_id": lesson, "again": true })).await;
-                session = view["session"]["id"].clone();
-                let page = &course.pages[turn % course.pages.len()];
-                let percent = 10 + turn * 5;
-                let place = json!({ "lesson_id": page, "position": percent * 10, "percent": percent });
-                device.ask("learning_record_position", place).await;
-            }
-            let response =
-                json!({ "kind": "short_text", "text": format!("day {day}, device {number}, answer {answer}") });
-            let request = json!({ "session_id": session, "question_id": question, "response": response });
-            device.ask("learning_answer", request).await;
-            self.acknowledged += 1;
-            // The last one of a day stays open overnight, and is handed in by nobody.
-            if answer % ANSWERS_A_SESSION == ANSWERS_A_SESSION - 1 && answer + 1 < ANSWERS_A_DAY {
-                device.ask("learning_finish", json!({ "session_id": session })).await;
-            }
+/// A day offline: answers, places, and a lesson that is completed on this device alone.
+async fn work(device: &Device, course: &Course, number: usize, day: u32) {
+    let mut session = Value::Null;
+    for answer in 0..ANSWERS_A_DAY {
+        let turn = answer / ANSWERS_A_SESSION;
+        let (lesson, question) = &course.quizzes[(turn + number) % course.quizzes.len()];
+        if answer % ANSWERS_A_SESSION == 0 {
+            let view = device.ask("learning_start_quiz", json!({ "lesson_id": lesson, "again": true })).await;
+            session = view["session"]["id"].clone();
+            let page = &course.pages[turn % course.pages.len()];
+            let percent = 10 + turn * 5;
+            let place = json!({ "lesson_id": page, "position": percent * 10, "percent": percent });
+            device.ask("learning_record_position", place).await;
         }
-        let page = &course.pages[(day as usize * 2 + number) % course.pages.len()];
-        device.ask("learning_complete", json!({ "lesson_id": page })).await;
+        let response = json!({ "kind": "short_text", "text": format!("day {day}, device {number}, answer {answer}") });
+        let request = json!({ "session_id": session, "question_id": question, "response": response });
+        device.ask("learning_answer", request).await;
+        // The last one of a day stays open overnight, and is handed in by nobody.
+        if answer % ANSWERS_A_SESSION == ANSWERS_A_SESSION - 1 && answer + 1 < ANSWERS_A_DAY {
+            device.ask("learning_finish", json!({ "session_id": session })).await;
+        }
     }
+    let page = &course.pages[(day as usize * 2 + number) % course.pages.len()];
+    device.ask("learning_complete", json!({ "lesson_id": page })).await;
 }
 
 /// One of the learner's devices.
@@ -227,6 +214,13 @@ impl Device {
                 answer
             }
         }
+    }
+
+    /// Answers that wait on this device.
+    async fn answers_kept(&self) -> usize {
+        let export = self.ask("outbox_export", Value::Null).await;
+        let file: Value = serde_json::from_str(export["content"].as_str().unwrap()).unwrap();
+        file["entries"].as_array().unwrap().iter().filter(|entry| entry["kind"] == "answer.recorded").count()
     }
 
     async fn is_quiet(&self) -> bool {
@@ -345,6 +339,7 @@ fn text(value: &Value) -> String {
 }
 
 async fn the_service_has_the_same(desk: &Desk, seen: &Glance, answers: usize) {
+    assert!(answers >= 2 * DAYS as usize * ANSWERS_A_DAY, "{answers} answers waited");
     let rows = "SELECT lesson_id || ' ' || status || ' ' || percent || ' ' || coalesce(position, 0) FROM progress \
                 WHERE attempt = 1 ORDER BY lesson_id";
     let there: BTreeSet<String> = desk.service.texts(rows).await.into_iter().collect();
