@@ -119,6 +119,26 @@ impl Control {
         }
     }
 
+    /// A control for one of the fetches under this one: their rate is one.
+    pub(crate) fn beneath(&self) -> Self {
+        let beneath = Self { pace: self.pace(), ..Self::new() };
+        self.pass_urgency(&beneath);
+        beneath
+    }
+
+    /// Makes another as urgent as this one, if that was said.
+    pub(crate) fn pass_urgency(&self, beneath: &Self) {
+        if self.is_urgency_set.load(Ordering::Acquire) {
+            let urgency = *self.urgency.borrow();
+            beneath.set_urgency(urgency);
+        }
+    }
+
+    /// Hears of changes of the urgency.
+    pub(crate) fn urgency_set(&self) -> watch::Receiver<Urgency> {
+        self.urgency.subscribe()
+    }
+
     /// Ends the fetch with [`FetchError::Paused`] once everything verified is durable. Doesn't undo a cancel.
     pub fn pause(&self) {
         self.wish.send_if_modified(|wish| {

@@ -442,6 +442,7 @@ pub fn hosts(story: &[u8]) {
     while let Some(ticket) = host.admit(now) {
         let Some((way, _)) = waiting.remove(&ticket) else { panic!("{ticket} doesn't wait") };
         host.leave(way);
+        now += host.opens_in(now).unwrap_or_default();
     }
     assert!(waiting.is_empty(), "nobody is forgotten: {waiting:?}");
 }

@@ -14,6 +14,7 @@ use std::{
 
 use carrel_model::BlobHash;
 use tokio::{
+    sync::watch,
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -68,6 +69,7 @@ pub struct Many<J: Iterator<Item = Job>> {
     sources: Arc<dyn Sources>,
     control: Control,
     ears: Ears,
+    urgency: watch::Receiver<Urgency>,
     small: Class,
     big: Class,
     tasks: JoinSet<Result<Fetched, FetchError>>,
@@ -102,6 +104,8 @@ struct Running {
 impl Fetcher {
     /// Fetches many blobs under one control. [`Many::next`] yields each as it ends, well or not.
     ///
+    /// A rate set on the control is that of all together, an urgency that of each.
+    ///
     /// A pause or cancel ends all that are running or were taken from `jobs` with that error, and takes no more.
     pub fn fetch_many<J: IntoIterator<Item = Job>>(
         &self,
@@ -116,6 +120,7 @@ impl Fetcher {
             jobs: jobs.into_iter().fuse(),
             sources,
             ears: control.ears(),
+            urgency: control.urgency_set(),
             control,
             small: class(places.small),
             big: class(places.big),
@@ -157,6 +162,9 @@ impl<J: Iterator<Item = Job>> Many<J> {
                         return Some(ended);
                     }
                 }
+                Ok(()) = self.urgency.changed() => {
+                    self.running.values().for_each(|running| self.control.pass_urgency(&running.control));
+                }
                 () = sleep_until(self.show_at) => self.show(State::Fetching),
             }
         }
@@ -183,7 +191,7 @@ impl<J: Iterator<Item = Job>> Many<J> {
     }
 
     fn start(&mut self, job: Job, is_big: bool) {
-        let control = Control::new();
+        let control = self.control.beneath();
         let running = Running { blob: job.request.manifest.hash(), is_big, control: control.clone() };
         let (fetcher, sources) = (self.fetcher.clone(), Arc::clone(&self.sources));
         let task = self.tasks.spawn(async move { fetcher.fetch(job.request, sources, job.journal, control).await });

@@ -236,3 +236,32 @@ async fn no_path_leads_out_of_the_folder() {
     }
     assert!(shelf.origin.seen().is_empty(), "nothing was asked for");
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_through_a_link_inside_the_folder() {
+    for link in ["sub", "a.bin", ".carrel-journal"] {
+        let shelf = Shelf::new().await;
+        let elsewhere = shelf.folder.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::create_dir(shelf.out()).unwrap();
+        let target = if link == "a.bin" { elsewhere.join("file") } else { elsewhere.clone() };
+        std::os::unix::fs::symlink(target, shelf.out().join(link)).unwrap();
+        let (out, base) = (shelf.out(), shelf.origin.url("/base"));
+        let (code, line) =
+            fetch(&["--manifest", &shelf.manifest, "--out", out.to_str().unwrap(), "--sources", &base]).await;
+        assert_eq!(code, 1, "{link}: {line}");
+        assert!(line["outcome"].as_str().unwrap().contains("symbolic link"), "{line}");
+        assert_eq!(names(&elsewhere), [""; 0], "{link}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_counted_for_small_files_as_well() {
+    let shelf = Shelf::new().await;
+    let (out, base) = (shelf.out(), shelf.origin.url("/base"));
+    let arguments = ["--manifest", &shelf.manifest, "--out", out.to_str().unwrap(), "--connections", "2", &base];
+    let (code, line) = fetch(&arguments).await;
+    assert_eq!(code, 0, "{line}");
+    assert!(shelf.origin.connections() <= 2, "{} connections", shelf.origin.connections());
+}

@@ -15,14 +15,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use carrel_model::{BlobHash, pieces::Manifest};
 use carrel_testbed::http_origin::{Act, Content, Library, Origin, Setup};
 use carrel_transfer::{
     Control, FetchError, FetchRequest, Fetcher, FetcherConfig, HttpClient, HttpOptions, Job, NoJournal, Places,
-    ResolveReason, Source, SourceError, Sources, State,
+    ResolveReason, Source, SourceError, Sources, State, Urgency,
 };
 use rig::{MIB, content, manifest_of};
 
@@ -147,4 +147,19 @@ async fn a_pause_ends_all_of_them_and_touches_no_more() {
     }
     assert!(paused >= 2, "the big ones were running: {paused} paused");
     assert!(paused + there < 700, "{paused} paused, {there} there: the rest of the list was left alone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_set_on_the_control_holds_for_all_together() {
+    let shelf = Shelf::new((0..8).map(|n| 100_000 + n)).await;
+    let control = Control::new();
+    control.set_rate(Some(400_000));
+    control.set_urgency(Urgency::Playing);
+    let begun = Instant::now();
+    let mut many = fetcher().fetch_many(shelf.jobs(), shelf.sources(), Places::default(), control);
+    while let Some((_, result)) = tokio::time::timeout(Duration::from_secs(60), many.next()).await.unwrap() {
+        result.unwrap();
+    }
+    // Two seconds' worth, less what may come at once at the start.
+    assert!(begun.elapsed() >= Duration::from_millis(1200), "{:?}", begun.elapsed());
 }

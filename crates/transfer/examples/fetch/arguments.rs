@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
     /// Where the blob is, best first; for many the addresses that each path is joined to.
     #[arg(long, num_args = 1.., value_name = "URL")]
     pub(crate) sources: Vec<Url>,
-    /// Connections per host at most, 1 to 16. If not given: 4 for big blobs, and 8 shared ones for small blobs where the
-    /// server has no HTTP/2.
+    /// Connections per host at most, 1 to 16; of many files half of them for big ones and half for small ones, one each at
+    /// least. If not given: 4 for big blobs, and 8 shared ones for small blobs where the server has no HTTP/2.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) connections: Option<u8>,
     /// Bytes per second at most, over all connections; with k, M, G (thousands) or Ki, Mi, Gi. 0: no limit.

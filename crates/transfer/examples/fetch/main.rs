@@ -101,15 +101,20 @@ async fn run(arguments: &Arguments) -> (Outcome, u8) {
     if matches!(work, Work::One(_)) && FileJournal::new(journal).is_at(&arguments.out) {
         return failed("the journal can't be in the place of the file", 2);
     }
-    let client = match client(arguments) {
+    // Of many files the big ones have connections of their own, beside those that the small ones share.
+    let allowed = arguments.connections.map(usize::from).map(|most| match work {
+        Work::One(_) => (most, most),
+        Work::Many(_) => (most.div_ceil(2), (most / 2).max(1)),
+    });
+    let client = match client(arguments, allowed.map(|(_, shared)| shared)) {
         Ok(client) => client,
         Err(error) => return failed(&error, 2),
     };
     let mut config = FetcherConfig::default();
     config.stall_after = Duration::from_secs(arguments.stall);
     config.attempts = arguments.attempts;
-    if let Some(connections) = arguments.connections {
-        config.connections = connections.into();
+    if let Some((own, _)) = allowed {
+        config.connections = own;
     }
     let fetcher = Fetcher::new(client, config);
     if let Some(Rate(rate)) = arguments.rate {
@@ -163,8 +168,9 @@ fn beside(out: &Path) -> PathBuf {
     name.into()
 }
 
-fn client(arguments: &Arguments) -> Result<HttpClient, String> {
+fn client(arguments: &Arguments, connections: Option<usize>) -> Result<HttpClient, String> {
     let mut options = HttpOptions::default();
+    options.connections = connections.unwrap_or(options.connections);
     options.http2 = arguments.http2.into();
     if let Some(path) = &arguments.ca {
         let pem = std::fs::read(path).map_err(|error: io::Error| format!("{}: {error}", path.display()))?;

@@ -60,7 +60,9 @@ pub(crate) async fn fetch(
     let files = entries.len();
     let journals = Journals { folder: journal.map_or_else(|| out.join(JOURNALS), Path::to_owned), out: out.to_owned() };
     let (mut bytes, mut verified, mut first) = (0, 0, None);
-    if let Err(error) = make_folders(out, &entries).and_then(|()| journals.make(&entries)) {
+    if let Err(error) =
+        refuse_links(out, &entries).and_then(|()| make_folders(out, &entries)).and_then(|()| journals.make(&entries))
+    {
         first = Some(format!("the folders can't be made: {error}"));
     } else {
         let names = sources.paths.clone();
@@ -97,6 +99,29 @@ pub(crate) async fn fetch(
         retries: reached.retries,
         outcome,
     }
+}
+
+/// No file is written through a link that somebody put into the folder: it may lead anywhere.
+fn refuse_links(out: &Path, entries: &[Entry]) -> io::Result<()> {
+    let ends = |path: &str| path.match_indices('/').map(|(end, _)| end).chain([path.len()]).collect::<Vec<_>>();
+    let mut names = BTreeSet::from([JOURNALS]);
+    for entry in entries {
+        names.extend(ends(&entry.path).into_iter().filter_map(|end| entry.path.get(..end)));
+    }
+    for name in names {
+        let path = out.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(there) if there.file_type().is_symlink() => {
+                let why = format!("{} is a symbolic link", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folders of all files, their own names durable.

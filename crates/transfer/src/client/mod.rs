@@ -59,6 +59,8 @@ pub struct HttpOptions {
     pub http2: Http2,
     /// Which proxy connections go through.
     pub proxy: Proxy,
+    /// Connections that small blobs share where there is no HTTP/2, to one host at most.
+    pub connections: usize,
 }
 
 impl Default for HttpOptions {
@@ -69,6 +71,7 @@ impl Default for HttpOptions {
             extra_roots_pem: Vec::new(),
             http2: Http2::default(),
             proxy: Proxy::default(),
+            connections: 8,
         }
     }
 }

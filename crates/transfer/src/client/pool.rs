@@ -1,6 +1,6 @@
 //! The shared connections: HTTP/2 streams, or a few kept-alive HTTP/1.1 connections for each site.
 //!
-//! A request first waits for its *turn*. A site whose protocol isn't known has one turn, so that a hundred requests don't
+//! A request first waits for its *turn*. A site that nobody has reached yet has one turn, so that a hundred requests don't
 //! open a hundred connections to learn that one would do; then it has as many as its protocol bears. When the site can't
 //! be reached, all who waited behind the one who tried are told so, rather than trying one after the other.
 //!
@@ -29,8 +29,6 @@ use super::{
 };
 use crate::rules::patience::Setback;
 
-/// Kept-alive HTTP/1.1 connections to one site.
-pub(super) const CONNECTIONS_PER_SITE: usize = 8;
 /// Sites remembered although nothing goes on there.
 const QUIET_SITES: usize = 32;
 
@@ -57,6 +55,8 @@ struct State {
     known: Option<bool>,
     /// How many turns there are, those taken included.
     turns: usize,
+    /// Whether the last attempt to open a connection went well.
+    reached: bool,
     failures: u64,
     failure: Option<Setback>,
     idle: Vec<(u64, h1::Connection)>,
@@ -83,9 +83,7 @@ impl Pool {
         let permit = waiting.await.map_err(|_| Setback::Interrupted)?;
         {
             let state = desk.state();
-            if let Some(failure) =
-                state.failure.as_ref().filter(|_| state.known.is_none() && state.failures != failures)
-            {
+            if let Some(failure) = state.failure.as_ref().filter(|_| !state.reached && state.failures != failures) {
                 return Err(failure.clone());
             }
         }
@@ -132,7 +130,8 @@ impl Pool {
             desks.retain(|_, desk| Arc::strong_count(desk) > 1);
         }
         let known = (client.offer(site) == Offer::Http1).then_some(false);
-        let turns = if known.is_some() { CONNECTIONS_PER_SITE } else { 1 };
+        // The first finds out whether anybody is there.
+        let turns = 1;
         let desk = Arc::new(Desk {
             site: site.clone(),
             turns: Arc::new(Semaphore::new(turns)),
@@ -221,16 +220,19 @@ impl Desk {
         match &dialled {
             Ok(Opened { open: Open::Http2(connection), epoch, .. }) => {
                 state.http2 = Some((*epoch, connection.clone()));
-                if state.known != Some(true) {
+                if state.known != Some(true) || !state.reached {
                     self.set_turns(&mut state, http2::STREAMS.min(connection.streams_allowed()));
                 }
-                state.known = Some(true);
+                (state.known, state.reached) = (Some(true), true);
             }
             Ok(_) => {
-                self.set_turns(&mut state, CONNECTIONS_PER_SITE);
-                state.known = Some(false);
+                self.set_turns(&mut state, client.options().connections.max(1));
+                (state.known, state.reached) = (Some(false), true);
             }
             Err(setback) => {
+                // One at a time finds out whether anybody is there again; the others hear of it.
+                self.set_turns(&mut state, 1);
+                state.reached = false;
                 state.failures += 1;
                 state.failure = Some(setback.clone());
             }

@@ -12,6 +12,8 @@ use crate::client::{
 };
 
 const SIZE: u32 = 400_000;
+/// As many as are allowed unless somebody says otherwise.
+const CONNECTIONS: usize = 8;
 
 async fn plain() -> (Origin, HttpClient, Vec<u8>) {
     let content = content(SIZE);
@@ -22,14 +24,43 @@ async fn plain() -> (Origin, HttpClient, Vec<u8>) {
 async fn a_server_without_http2_gets_a_few_connections() {
     let (origin, client, content) = plain().await;
     get_many(&client, &origin, &content, 60, 30_000).await;
-    assert!((1..=CONNECTIONS_PER_SITE).contains(&origin.connections()), "{}", origin.connections());
+    assert!((1..=CONNECTIONS).contains(&origin.connections()), "{}", origin.connections());
 
     let identity = identity();
     let setup = Setup::new(content.clone()).tls(Arc::clone(&identity)).http2(false);
     let (origin, client) = (setup.start().await.unwrap(), crate::client::fixture::client(Some(&identity), Http2::Auto));
     get_many(&client, &origin, &content, 60, 30_000).await;
-    assert!((1..=CONNECTIONS_PER_SITE).contains(&origin.connections()), "{}", origin.connections());
+    assert!((1..=CONNECTIONS).contains(&origin.connections()), "{}", origin.connections());
     assert!(origin.seen().iter().all(|seen| !seen.http2));
+}
+
+#[tokio::test]
+async fn no_more_connections_than_allowed_are_shared() {
+    let content = content(SIZE);
+    let origin = Origin::start(content.clone()).await.unwrap();
+    let options = crate::HttpOptions { connections: 2, ..crate::client::fixture::options(None) };
+    let client = HttpClient::new(&options).unwrap();
+    get_many(&client, &origin, &content, 60, 30_000).await;
+    assert!((1..=2).contains(&origin.connections()), "{}", origin.connections());
+}
+
+#[tokio::test]
+async fn a_name_and_password_of_an_address_go_into_a_header_and_nowhere_else() {
+    let identity = identity();
+    let content = content(SIZE);
+    for http2 in [false, true] {
+        let setup = Setup::new(content.clone()).tls(Arc::clone(&identity)).http2(http2);
+        let origin = setup.start().await.unwrap();
+        let client = client(Some(&identity), Http2::Auto);
+        let url = origin.url("/blob").replacen("://", "://us%20er:p%40ss@", 1);
+        let mut line = Line::shared();
+        let body = get(&client, &mut line, &Source::new(url.parse().unwrap()), 5, 500).await.unwrap();
+        assert!(body == content[5..500]);
+        let seen = origin.seen();
+        assert_eq!((seen.len(), seen[0].http2), (1, http2));
+        assert_eq!(seen[0].header("authorization"), Some("Basic dXMgZXI6cEBzcw=="), "us er:p@ss");
+        assert!(seen[0].headers.iter().all(|(_, value)| !value.contains("p%40ss")), "{:?}", seen[0].headers);
+    }
 }
 
 #[tokio::test]
@@ -160,8 +191,9 @@ async fn a_redirected_line_keeps_both_its_connections() {
 async fn a_turn_waits_for_a_place_and_no_longer() {
     let (origin, client, _) = plain().await;
     let source = source(&origin);
+    get(&client, &mut Line::shared(), &source, 0, 10).await.unwrap();
     let mut held = Vec::new();
-    for _ in 0..CONNECTIONS_PER_SITE {
+    for _ in 0..CONNECTIONS {
         let mut line = Line::shared();
         within(crate::client::turn(&client, &mut line, &source)).await.unwrap();
         held.push(line);

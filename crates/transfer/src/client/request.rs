@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri,
     header::{
-        ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, LOCATION, RANGE, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE, USER_AGENT,
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, LOCATION, RANGE, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE, USER_AGENT,
     },
 };
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use super::{
     h1::{Ask, Silence},
     http2::Refusal,
     response::{Body, Response, error_body},
-    site::Site,
+    site::{Site, basic_auth},
 };
 use crate::{Source, rules::patience::Setback};
 
@@ -51,6 +51,11 @@ pub(crate) async fn ask(
 ) -> Result<Response, Setback> {
     let mut url = source.url.clone();
     let mut headers = source.headers.clone();
+    if let Some(credentials) = basic_auth(&url) {
+        // As browsers do: name and password go into a header, and nowhere else.
+        headers.entry(AUTHORIZATION).or_insert(credentials);
+        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| Setback::ForbiddenRedirect)?;
+    }
     for _ in 0..=REDIRECTS {
         let site = Site::of(&url).ok_or(Setback::ForbiddenRedirect)?;
         complete(&mut headers, client, &site, start, end);

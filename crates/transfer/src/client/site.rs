@@ -1,7 +1,19 @@
 //! Where a request goes: scheme, host and port of an address, which is what connections are kept by.
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
+use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
+
+/// The name and password of an address, as a header.
+pub(crate) fn basic_auth(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    // What decodes and encodes them for proxies does it for servers as well.
+    let named = format!("http://{}:{}@host/", url.username(), url.password().unwrap_or_default());
+    let proxy = Matcher::builder().all(named).build().intercept(&Uri::from_static("http://host/"))?;
+    proxy.basic_auth().cloned()
+}
 
 /// The server an address names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

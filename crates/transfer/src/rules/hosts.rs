@@ -13,6 +13,11 @@ use crate::Urgency;
 pub(crate) const SHARED_AT_ONCE: usize = 100;
 /// From one place to all of them again.
 const RISE: Duration = Duration::from_secs(60);
+/// Requests to a host that is busy without saying for how long are so far apart at first, and at most.
+const FIRST_GAP: Duration = Duration::from_millis(50);
+const LONGEST_GAP: Duration = Duration::from_secs(5);
+/// A gap below this is none.
+const SHORTEST_GAP: Duration = Duration::from_millis(5);
 
 /// How a request travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,7 @@ pub(crate) struct Host {
     waiting: Vec<Waiting>,
     next: Ticket,
     not_before: Duration,
+    pace: Pace,
 }
 
 impl Host {
@@ -52,13 +58,14 @@ impl Host {
             waiting: Vec::new(),
             next: 0,
             not_before: Duration::ZERO,
+            pace: Pace::new(),
         }
     }
 
     /// Takes a place if there is one and nobody who came before is to have it.
     pub(crate) fn enter(&mut self, way: Way, urgency: Urgency, now: Duration) -> bool {
         let after_others = self.waiting.iter().any(|waiting| waiting.way == way && waiting.urgency <= urgency);
-        !after_others && self.places(way).enter(now)
+        !after_others && self.pace.is_open(now) && self.places(way).enter(now) && self.pace.passed(now)
     }
 
     /// Begins to wait for a place.
@@ -89,6 +96,9 @@ impl Host {
 
     /// Gives a free place to whoever is next; to be called until it gives none.
     pub(crate) fn admit(&mut self, now: Duration) -> Option<Ticket> {
+        if !self.pace.is_open(now) {
+            return None;
+        }
         for way in [Way::Own, Way::Shared] {
             let waiting = self.waiting.iter().filter(|waiting| waiting.way == way);
             let first = waiting.min_by_key(|waiting| (waiting.urgency, waiting.ticket)).map(|waiting| waiting.ticket);
@@ -96,6 +106,7 @@ impl Host {
                 && self.places(way).enter(now)
             {
                 self.stop_waiting(ticket);
+                self.pace.passed(now);
                 return Some(ticket);
             }
         }
@@ -109,12 +120,29 @@ impl Host {
         })
     }
 
+    /// When somebody who waits may be let in by time alone.
+    pub(crate) fn opens_in(&self, now: Duration) -> Option<Duration> {
+        let shut = !self.pace.is_open(now) && !self.waiting.is_empty();
+        shut.then(|| self.pace.open_at.saturating_sub(now))
+    }
+
+    /// It has served a request: requests may follow each other faster.
+    pub(crate) fn served(&mut self, now: Duration) {
+        self.pace.served(now);
+    }
+
+    /// When it has served a request last, since it was busy.
+    pub(crate) const fn served_at(&self) -> Option<Duration> {
+        self.pace.served_at
+    }
+
     /// It asked for patience, in answer to a request begun at `asked_at`.
     pub(crate) fn busy(&mut self, asked_at: Duration, retry_after: Option<Duration>, now: Duration) {
         self.own.halve(asked_at, now);
         self.shared.halve(asked_at, now);
-        if let Some(wait) = retry_after {
-            self.not_before = self.not_before.max(now + wait);
+        match retry_after {
+            Some(wait) => self.not_before = self.not_before.max(now + wait),
+            None => self.pace.slower(asked_at, now),
         }
     }
 
@@ -125,7 +153,11 @@ impl Host {
 
     /// Whether nothing is known that a new one would not know.
     pub(crate) fn is_idle(&self, now: Duration) -> bool {
-        self.own.is_idle(now) && self.shared.is_idle(now) && self.waiting.is_empty() && self.not_before <= now
+        self.pace.is_idle(now)
+            && self.own.is_idle(now)
+            && self.shared.is_idle(now)
+            && self.waiting.is_empty()
+            && self.not_before <= now
     }
 
     const fn places(&mut self, way: Way) -> &mut Places {
@@ -133,6 +165,54 @@ impl Host {
             Way::Own => &mut self.own,
             Way::Shared => &mut self.shared,
         }
+    }
+}
+
+/// How fast requests follow each other: each time the host is busy half as fast, and with each one served a little faster.
+#[derive(Debug)]
+struct Pace {
+    gap: Duration,
+    open_at: Duration,
+    slowed_at: Option<Duration>,
+    served_at: Option<Duration>,
+}
+
+impl Pace {
+    const fn new() -> Self {
+        Self { gap: Duration::ZERO, open_at: Duration::ZERO, slowed_at: None, served_at: None }
+    }
+
+    fn is_open(&self, now: Duration) -> bool {
+        self.gap.is_zero() || now >= self.open_at
+    }
+
+    /// Always true.
+    fn passed(&mut self, now: Duration) -> bool {
+        self.open_at = now + self.gap;
+        true
+    }
+
+    fn slower(&mut self, asked_at: Duration, now: Duration) {
+        // What was asked at the old pace says nothing about the new one.
+        if self.slowed_at.is_none_or(|at| asked_at > at) {
+            self.gap = (self.gap * 2).clamp(FIRST_GAP, LONGEST_GAP);
+            self.open_at = now + self.gap;
+            self.slowed_at = Some(now);
+        }
+    }
+
+    fn served(&mut self, now: Duration) {
+        if self.slowed_at.is_some() {
+            self.served_at = Some(now);
+        }
+        self.gap = self.gap.mul_f64(0.95);
+        if self.gap < SHORTEST_GAP {
+            self.gap = Duration::ZERO;
+        }
+    }
+
+    fn is_idle(&self, now: Duration) -> bool {
+        self.slowed_at.is_none_or(|at| now.saturating_sub(at) >= RISE)
     }
 }
 

@@ -60,7 +60,7 @@ fn limits_are_halved_once_and_rise_again() {
     let mut host = Host::new(4);
     assert_eq!(fill(&mut host, Way::Shared, NOW), 100);
     for _ in 0..100 {
-        host.busy(NOW, None, NOW + Duration::from_secs(1));
+        host.busy(NOW, Some(Duration::ZERO), NOW + Duration::from_secs(1));
         host.leave(Way::Shared);
     }
     let after = NOW + Duration::from_secs(1);
@@ -72,9 +72,42 @@ fn limits_are_halved_once_and_rise_again() {
     assert!(!host.is_idle(half_a_minute));
     assert!(host.is_idle(after + Duration::from_secs(60)));
     for _ in 0..20 {
-        host.busy(after + Duration::from_secs(100), None, after + Duration::from_secs(100));
+        host.busy(after + Duration::from_secs(100), Some(Duration::ZERO), after + Duration::from_secs(100));
     }
     assert_eq!(fill(&mut host, Way::Own, after + Duration::from_secs(100)), 1, "one is always let in");
+}
+
+#[test]
+fn requests_to_a_busy_host_follow_each_other_slower_and_then_faster_again() {
+    let mut host = Host::new(4);
+    assert!(host.enter(Way::Shared, Urgency::Asked, NOW) && host.enter(Way::Shared, Urgency::Asked, NOW));
+    let mut now = NOW + Duration::from_millis(1);
+    for _ in 0..2 {
+        host.busy(NOW, None, now);
+    }
+    assert!(!host.enter(Way::Shared, Urgency::Asked, now), "not at once");
+    assert_eq!(host.served_at(), None);
+    let ticket = host.wait(Way::Shared, Urgency::Asked);
+    assert_eq!(
+        (host.admit(now), host.opens_in(now)),
+        (None, Some(Duration::from_millis(50))),
+        "two answers, one slowing"
+    );
+    now += Duration::from_millis(50);
+    (0..2).for_each(|_| host.leave(Way::Shared));
+    assert_eq!((host.opens_in(now), host.admit(now)), (None, Some(ticket)));
+    assert!(!host.enter(Way::Shared, Urgency::Asked, now), "one by one");
+    for _ in 0..50 {
+        host.served(now);
+    }
+    assert_eq!(host.served_at(), Some(now));
+    host.leave(Way::Shared);
+    assert!(host.enter(Way::Shared, Urgency::Asked, now));
+    host.leave(Way::Shared);
+    assert!(host.enter(Way::Shared, Urgency::Asked, now), "as fast as ever");
+    host.leave(Way::Shared);
+    host.leave(Way::Shared);
+    assert!(host.is_idle(now + Duration::from_secs(61)));
 }
 
 #[test]
@@ -112,9 +145,14 @@ proptest! {
                 _ => {
                     now += Duration::from_secs(1);
                     host.busy(now, None, now);
+                    // The pace is slower now: until the next one may come.
+                    now += Duration::from_secs(5);
                 }
             }
-            while let Some(ticket) = host.admit(now) {
+            while let Some(ticket) = {
+                now += host.opens_in(now).unwrap_or_default();
+                host.admit(now)
+            } {
                 prop_assert!(waiting.contains(&ticket));
                 waiting.retain(|other| *other != ticket);
                 used += 1;

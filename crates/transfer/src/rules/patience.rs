@@ -37,8 +37,6 @@ pub(crate) enum Setback {
         status: u16,
     },
     Lied(Lie),
-    /// The address expired before the request was sent: nobody was asked.
-    Late,
     /// The connections were forgotten while the request waited for one.
     Interrupted,
     /// The whole blob although a far range was asked for.
@@ -113,6 +111,11 @@ impl Patience {
         }
     }
 
+    /// What failed until now says nothing about this fetch: others are served.
+    pub(crate) const fn forgive(&mut self) {
+        self.failures = 0;
+    }
+
     /// The network is another one: it is probed fast again.
     pub(crate) const fn refresh(&mut self) {
         self.broken = None;
@@ -121,8 +124,6 @@ impl Patience {
     /// What to do after an attempt that took so long and ended so; `jitter` in `0.0..1.0`.
     pub(crate) fn after(&mut self, setback: &Setback, took: Duration, jitter: f64) -> Step {
         match setback {
-            // No source has said anything, so this says nothing about one.
-            Setback::Late => Step::Again { wait: Duration::ZERO, cause: WaitCause::Addresses, switch: false },
             Setback::Expired => self.renew(ResolveReason::Expired, setback),
             Setback::Tls(_)
             | Setback::TooManyRedirects
@@ -215,7 +216,7 @@ fn error_of(setback: &Setback) -> FetchError {
         Setback::Page => FetchError::NotAService,
         Setback::TooManyRedirects => FetchError::TooManyRedirects,
         Setback::ForbiddenRedirect => FetchError::ForbiddenRedirect,
-        Setback::Late | Setback::Expired | Setback::Refused => FetchError::NotAuthorised,
+        Setback::Expired | Setback::Refused => FetchError::NotAuthorised,
         Setback::Gone => FetchError::Gone,
         Setback::Busy { status, retry_after } => FetchError::Busy { status, retry_after },
         Setback::Failed { status } | Setback::Rejected { status } => FetchError::Http { status },

@@ -64,6 +64,8 @@ pub(crate) struct Back {
     pub(crate) took: Duration,
     /// How long the answer took to begin; `None`: none came.
     pub(crate) round_trip: Option<Duration>,
+    /// The address expired before the request was sent: nobody was asked.
+    pub(crate) late: bool,
     pub(crate) outcome: Result<(), Setback>,
 }
 
@@ -71,7 +73,7 @@ pub(crate) struct Back {
 pub(crate) async fn run(shared: Arc<Shared>, errand: Errand) -> Back {
     let Errand { lane, job, chosen, mut line, way, place, part, moved } = errand;
     let clock = Arc::clone(&shared.fetcher.config().clock);
-    let mut trip = Trip { asked_at: clock.elapsed(), round_trip: None };
+    let mut trip = Trip { asked_at: clock.elapsed(), round_trip: None, late: false };
     let origin = chosen.source.url.origin();
     let mut receiving = Receiving {
         shared: Arc::clone(&shared),
@@ -96,12 +98,13 @@ pub(crate) async fn run(shared: Arc<Shared>, errand: Errand) -> Back {
     };
     let outcome = outcome.await;
     let took = clock.elapsed().saturating_sub(trip.asked_at);
-    Back { lane, line, chosen, asked_at: trip.asked_at, took, round_trip: trip.round_trip, outcome }
+    Back { lane, line, chosen, asked_at: trip.asked_at, took, round_trip: trip.round_trip, late: trip.late, outcome }
 }
 
 struct Trip {
     asked_at: Duration,
     round_trip: Option<Duration>,
+    late: bool,
 }
 
 async fn attempt(
@@ -119,7 +122,8 @@ async fn attempt(
     let now = config.clock.now();
     // Waiting for a place and a buffer may have taken long.
     if chosen.is_expired(now) {
-        return Err(Setback::Late);
+        trip.late = true;
+        return Ok(());
     }
     trip.asked_at = config.clock.elapsed();
     let Some((start, end)) = receiving.prepare(job, trip.asked_at) else { return Ok(()) };
@@ -129,6 +133,7 @@ async fn attempt(
     trip.round_trip = Some(config.clock.elapsed().saturating_sub(trip.asked_at));
     match judge(asked, response.status(), response.headers(), now) {
         Answer::Body { skip, page } => {
+            shared.fetcher.places().served(&receiving.origin);
             let kept = receiving.arrived();
             let received = receive(receiving, response, skip, part, !page).await;
             match received {

@@ -91,6 +91,8 @@ pub(crate) struct Run {
     recovery: Option<Recovery>,
     /// Waited for this moment of the host's patience already.
     waited_until: Duration,
+    /// When a host asked this fetch for patience last.
+    busy_at: Option<Duration>,
     /// Which servers gave a piece wrong.
     blamed: BTreeMap<u64, Vec<Origin>>,
     wrong_in_a_row: u32,
@@ -161,6 +163,7 @@ impl Run {
             spare: Vec::new(),
             recovery: None,
             waited_until: Duration::ZERO,
+            busy_at: None,
             blamed: BTreeMap::new(),
             wrong_in_a_row: 0,
             looking: None,

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::sleep,
+};
 use url::Origin;
 
 use crate::{
@@ -29,6 +32,8 @@ struct Shared {
 struct Known {
     host: Host,
     waiting: HashMap<Ticket, oneshot::Sender<()>>,
+    /// A timer is running for them.
+    timed: bool,
 }
 
 impl fmt::Debug for Places {
@@ -84,6 +89,19 @@ impl Places {
         self.with(origin, |known| known.host.busy(asked_at, retry_after, now));
     }
 
+    /// The host has begun to serve a request.
+    pub(crate) fn served(&self, origin: &Origin) {
+        let now = self.0.clock.elapsed();
+        if let Some(known) = lock(&self.0.hosts).get_mut(origin) {
+            known.host.served(now);
+        }
+    }
+
+    /// When the host has served a request last, since it was busy.
+    pub(crate) fn served_at(&self, origin: &Origin) -> Option<Duration> {
+        lock(&self.0.hosts).get(origin).and_then(|known| known.host.served_at())
+    }
+
     /// Nobody asks the host before this moment.
     pub(crate) fn not_before(&self, origin: &Origin) -> Duration {
         lock(&self.0.hosts).get(origin).map_or(Duration::ZERO, |known| known.host.not_before())
@@ -114,20 +132,38 @@ impl Places {
                 given.send(()).ok();
             }
         }
+        if let Some(wait) = known.host.opens_in(now)
+            && !std::mem::replace(&mut known.timed, true)
+        {
+            tokio::spawn(self.clone().admit_after(origin.clone(), wait));
+        }
         if known.host.is_idle(now) {
             hosts.remove(origin);
         }
     }
 
+    /// Who waits for time alone is let in when it has come.
+    async fn admit_after(self, origin: Origin, wait: Duration) {
+        sleep(wait).await;
+        if let Some(known) = lock(&self.0.hosts).get_mut(&origin) {
+            known.timed = false;
+        }
+        self.admit(&origin);
+    }
+
     fn with<T>(&self, origin: &Origin, act: impl FnOnce(&mut Known) -> T) -> T {
         let mut hosts = lock(&self.0.hosts);
         if !hosts.contains_key(origin) {
-            let known = Known { host: Host::new(self.0.connections), waiting: HashMap::new() };
+            let known = Known { host: Host::new(self.0.connections), waiting: HashMap::new(), timed: false };
             hosts.insert(origin.clone(), known);
         }
         // It has just been put there.
         let known = hosts.entry(origin.clone());
-        act(known.or_insert_with(|| Known { host: Host::new(self.0.connections), waiting: HashMap::new() }))
+        act(known.or_insert_with(|| Known {
+            host: Host::new(self.0.connections),
+            waiting: HashMap::new(),
+            timed: false,
+        }))
     }
 }
 

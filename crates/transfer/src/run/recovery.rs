@@ -39,24 +39,24 @@ impl Recovery {
 impl Run {
     /// A lane has reported back.
     pub(super) fn back(&mut self, back: Back) -> Result<(), FetchError> {
-        let Back { lane, line, chosen, asked_at, took, round_trip, outcome } = back;
+        let Back { lane, line, chosen, asked_at, took, round_trip, late, outcome } = back;
         self.running.remove(&lane);
         // What it brought counts before what went wrong.
         self.hear()?;
         if let Some(round_trip) = round_trip {
             self.round_trip = round_trip;
         }
+        if late {
+            // It may be another source than the one preferred, so it is not looked at again before.
+            if self.recovery.is_none() && self.supply.holds(chosen.id) {
+                self.resolve(ResolveReason::Expired);
+            }
+            return Ok(());
+        }
         let setback = match outcome {
             Ok(()) => {
                 if self.spare.len() + self.running.len() < self.rule.wanted() {
                     self.spare.push(line);
-                }
-                return Ok(());
-            }
-            Err(Setback::Late) => {
-                // Nobody was asked. It may be another source than the one preferred, so it is not looked at again before.
-                if self.recovery.is_none() && self.supply.holds(chosen.id) {
-                    self.resolve(ResolveReason::Expired);
                 }
                 return Ok(());
             }
@@ -68,6 +68,12 @@ impl Run {
         self.retries += 1;
         match &setback {
             Setback::Busy { retry_after, .. } => {
+                // A host that serves others meanwhile has only too much to do: there is a turn for this one as well.
+                let served = self.shared.fetcher.places().served_at(&origin);
+                if retry_after.is_none() && served > self.busy_at {
+                    self.patience.forgive();
+                }
+                self.busy_at = Some(now);
                 self.shared.fetcher.places().busy(&origin, asked_at, *retry_after);
                 self.rule.fewer(now);
             }
