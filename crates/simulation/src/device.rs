@@ -12,7 +12,7 @@ use carrel_engine::{
 use carrel_model::{
     DeviceId, LearnerId, LessonId, TimeMs,
     op::{Effect, Op, RawOp, RejectCode},
-    progress::{PositionReached, ProgressStatus},
+    progress::{PositionReached, Progress, ProgressStatus},
     stamp::Stamp,
     trusted_time::{Reading, TrustedClock, TrustedTime},
     wire::sync::{PullPage, PushResult},
@@ -399,40 +399,21 @@ impl Device {
         self.disk.outbox.retain(|_, entry| entry.state != EntryState::Acked);
     }
 
-    /// What the learner sees: the service's word joined with what waits.
-    #[must_use]
-    pub fn view(&self) -> Record {
-        let mut view = self.disk.rows.clone();
-        for entry in self.disk.outbox.values() {
-            let Ok(op) = Op::decode(&entry.op) else { continue };
-            match op.effect(Stamp { at: entry.op.at, device_id: entry.device, seq: entry.op.seq }) {
-                Effect::Progress(new) => {
-                    let key = (new.lesson_id, new.attempt);
-                    let joined = view.progress.remove(&key).map_or_else(|| new.clone(), |old| old.join(new.clone()));
-                    view.progress.insert(key, joined);
-                }
-                Effect::Session(new) => {
-                    let joined = view.sessions.remove(&new.id).map_or_else(|| new.clone(), |old| old.join(new.clone()));
-                    view.sessions.insert(new.id, joined);
-                }
-                Effect::Answer(new) => {
-                    view.answers.insert((new.stamp.device_id, new.stamp.seq), new);
-                }
-                Effect::Bookmark(new) => {
-                    let joined =
-                        view.bookmarks.remove(&new.id).map_or_else(|| new.clone(), |old| old.join(new.clone()));
-                    view.bookmarks.insert(new.id, joined);
-                }
-                Effect::Download(..) => {}
-            }
-        }
-        view
-    }
-
     /// What may never fall while this device lives: rank of the status and percentage, by lesson.
     #[must_use]
     pub fn heights(&self) -> BTreeMap<(LessonId, u32), (ProgressStatus, u8)> {
-        self.view().progress.into_iter().map(|(key, row)| (key, (row.status, row.percent))).collect()
+        let height = |row: &Progress| (row.status, row.percent);
+        let mut heights: BTreeMap<_, _> =
+            self.disk.rows.progress.iter().map(|(key, row)| (*key, height(row))).collect();
+        for entry in self.disk.outbox.values().filter(|entry| entry.op.kind.starts_with("progress.")) {
+            let Ok(op) = Op::decode(&entry.op) else { continue };
+            let stamp = Stamp { at: entry.op.at, device_id: entry.device, seq: entry.op.seq };
+            if let Effect::Progress(new) = op.effect(stamp) {
+                let known = heights.entry((new.lesson_id, new.attempt)).or_insert_with(|| height(&new));
+                *known = (known.0.max(new.status), known.1.max(new.percent));
+            }
+        }
+        heights
     }
 
     /// What is not acknowledged and not refused.

@@ -171,7 +171,9 @@ impl Making {
             }
         }
         let count = self.owners.len();
-        if self.chance.happens(0.15) {
+        // Bugs of devices that part show only where devices part.
+        let parts = matches!(self.plant, Some(Plant::KeepsItsIdWhenCloned | Plant::RekeysTheUnjudged));
+        if self.chance.happens(0.15) | parts {
             let device = self.chance.below(count as u64) as usize;
             let kept = self.moment(length);
             world.at(kept, Happening::Act(device, Act::KeepImage));
@@ -183,7 +185,7 @@ impl Making {
                 .filter(|(index, owner)| *index != device && Some(*owner) == self.owners.get(device));
             let sibling = siblings.map(|(index, _)| index).next();
             let act = match sibling {
-                Some(other) if self.chance.happens(0.5) => Act::CloneTo(other),
+                Some(other) if self.chance.happens(0.5) | parts => Act::CloneTo(other),
                 _ => Act::RestoreImage,
             };
             world.at(later, Happening::Act(device, act));

@@ -65,13 +65,13 @@ fn histories(arguments: &Arguments) -> ExitCode {
 fn planted(arguments: &Arguments) -> ExitCode {
     let mut missed = 0;
     for plant in Plant::ALL {
-        let found = (arguments.seed..arguments.seed + arguments.histories)
-            .map(|seed| (seed, play(seed, Some(*plant), false)))
-            .find(|(_, outcome)| !outcome.verdict.is_clean());
+        let seeds = (arguments.seed..).zip(1..=arguments.histories);
+        let found = seeds
+            .map(|(seed, tried)| (seed, tried, play(seed, Some(*plant), false)))
+            .find(|(_, _, outcome)| !outcome.verdict.is_clean());
         match found {
-            Some((seed, outcome)) => println!(
-                "{plant:?}: found by seed {seed} after {} histories: {}",
-                seed - arguments.seed + 1,
+            Some((seed, tried, outcome)) => println!(
+                "{plant:?}: found by seed {seed} after {tried} histories: {}",
                 outcome.reasons.first().map_or("", String::as_str).chars().take(100).collect::<String>()
             ),
             None => {

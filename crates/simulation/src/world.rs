@@ -31,6 +31,8 @@ use crate::{
 const PATIENCE_MS: i64 = 30_000;
 /// A history with more events than this runs away: something asks without end.
 const MOST_EVENTS: u64 = 400_000;
+/// With a planted bug it is given up earlier: far above what a history takes without one.
+pub const MOST_EVENTS_PLANTED: u64 = 30_000;
 
 /// What happens at a moment.
 #[derive(Debug, Clone)]
@@ -187,7 +189,8 @@ impl World {
         while let Some(Reverse((at, order))) = self.queue.pop() {
             self.now = self.now.max(at);
             self.events += 1;
-            if self.events > MOST_EVENTS || until.is_some_and(|until| self.now > until) {
+            let most = if self.plant.is_some() { MOST_EVENTS_PLANTED } else { MOST_EVENTS };
+            if self.events > most || until.is_some_and(|until| self.now > until) {
                 return false;
             }
             let Some(what) = self.happenings.remove(&order) else { continue };
@@ -511,16 +514,19 @@ impl World {
                 if ops.len() > self.weather.most_ops {
                     return Response::Failed(Failure::TooLarge);
                 }
-                let before = self.service.tables.clone();
+                let crashes = self.has(Plant::AcknowledgesBeforeCommit) || self.has(Plant::KeyOutsideTheTransaction);
+                let before = crashes.then(|| self.service.tables.clone());
                 match self.service.push(learner, device, &ops, now) {
                     Ok(results) => {
                         self.changed_at = now;
                         let crash = !self.healed && self.chance.happens(0.1);
-                        if crash && self.has(Plant::AcknowledgesBeforeCommit) {
-                            self.service.tables = before;
-                        } else if crash && self.has(Plant::KeyOutsideTheTransaction) {
-                            self.service.lose_effects(before);
-                            return Response::Failed(Failure::Unreachable(ErrorCode::Offline));
+                        if let Some(before) = before.filter(|_| crash) {
+                            if self.has(Plant::AcknowledgesBeforeCommit) {
+                                self.service.tables = before;
+                            } else {
+                                self.service.lose_effects(before);
+                                return Response::Failed(Failure::Unreachable(ErrorCode::Offline));
+                            }
                         }
                         Response::Pushed(results, now)
                     }
