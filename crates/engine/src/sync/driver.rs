@@ -276,12 +276,9 @@ fn judged(error: ApiError) -> Failure {
         {
             Failure::Stop(code)
         }
-        ApiError::Refused { status, code, retry_after_ms, .. } => Failure::NotNow {
-            code,
-            // A request the service can't read is as good as one it fails on: the poison op is found in the same way.
-            failed: status >= 500 || (400..500).contains(&status) && !matches!(status, 408 | 425 | 429),
-            retry_after_ms: retry_after_ms.and_then(|ms| i64::try_from(ms).ok()),
-        },
+        ApiError::Refused { status, code, retry_after_ms, .. } => {
+            Failure::of_status(status, code, retry_after_ms.and_then(|ms| i64::try_from(ms).ok()))
+        }
         ApiError::Here(error) => Failure::NotNow { code: error.code(), failed: false, retry_after_ms: None },
     }
 }

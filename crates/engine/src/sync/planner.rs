@@ -96,6 +96,17 @@ pub enum Failure {
     Stop(ErrorCode),
 }
 
+impl Failure {
+    /// An answer with a status that isn't named otherwise. A 503 that says when to come back is the word of a service that is
+    /// busy: it failed on nothing, and no batch is halved for it. A request that the service can't read (4xx) is as good as
+    /// one it fails on: the poison op is found in the same way.
+    #[must_use]
+    pub fn of_status(status: u16, code: ErrorCode, retry_after_ms: Option<i64>) -> Self {
+        let is_busy = matches!(status, 408 | 425 | 429) || status == 503 && retry_after_ms.is_some();
+        Self::NotNow { code, failed: status >= 400 && !is_busy, retry_after_ms }
+    }
+}
+
 /// What is to be done. After `Push`, `PullRecords` and `PullUnits` the driver reports back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {

@@ -249,3 +249,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_service_that_is_busy_is_no_reason_to_halve_a_batch() {
+    let sent_after = |status, retry_after_ms| {
+        let mut planner = idle();
+        let mut sent = planner.step(Event::SyncNow, 0, 0.5);
+        for now in 1..=3 {
+            let failure = Failure::of_status(status, ErrorCode::ServiceFailed, retry_after_ms);
+            planner.step(Event::Pushed(Pushed::Failed { ops: 500, failure }), now, 0.5);
+            sent = planner.step(Event::SyncNow, now, 0.5);
+        }
+        sent
+    };
+    assert_eq!(sent_after(503, Some(2_000)), [Effect::Push { limit: 500 }], "it said when to come back");
+    assert_eq!(sent_after(429, None), [Effect::Push { limit: 500 }]);
+    for (status, retry_after_ms) in [(503, None), (500, None), (500, Some(2_000))] {
+        assert_eq!(sent_after(status, retry_after_ms), [Effect::Push { limit: 250 }], "{status} {retry_after_ms:?}");
+    }
+}
