@@ -1,6 +1,7 @@
 /** The line of facts about a download, the same wherever it is shown. */
 import type { DownloadView } from './api/types/DownloadView';
 import { i18n } from './i18n/index.svelte';
+import { asksAboutNetwork } from './let-run';
 import { errorBody } from './error-words';
 
 /** "12 of 40 MB". */
@@ -31,6 +32,7 @@ export function cause(download: DownloadView): string | null {
   }
   if (download.state === 'paused') return i18n.t.downloads.pausedBody;
   if (download.state === 'expired') return i18n.t.downloads.expiredBody;
+  if (download.state === 'pending' && asksAboutNetwork(download)) return i18n.t.waitAsks;
   if (download.state === 'pending' && download.wait_reason) return i18n.t.waitCause[download.wait_reason];
   return null;
 }

@@ -1,24 +1,15 @@
 // Generated from the command table of carrel-host. Do not edit: `cargo xtask generate`.
 
-import type { BookmarksView } from './types/BookmarksView';
-import type { DecksView } from './types/DecksView';
-import type { DeleteBookmark } from './types/DeleteBookmark';
-import type { LearnerStatistics } from './types/LearnerStatistics';
-import type { PutBookmark } from './types/PutBookmark';
-import type { RateCard } from './types/RateCard';
-import type { RecordStudy } from './types/RecordStudy';
-import type { ReviewView } from './types/ReviewView';
-import type { Session } from './types/Session';
-import type { SessionRequest } from './types/SessionRequest';
-import type { StatisticsRequest } from './types/StatisticsRequest';
-import type { StudyView } from './types/StudyView';
 import type { AnswerQuestion } from './types/AnswerQuestion';
 import type { AppView } from './types/AppView';
+import type { BookmarksView } from './types/BookmarksView';
 import type { CleanUpLog } from './types/CleanUpLog';
 import type { CleanUpPreview } from './types/CleanUpPreview';
 import type { CleanUpRules } from './types/CleanUpRules';
 import type { ClearAll } from './types/ClearAll';
 import type { CompleteLesson } from './types/CompleteLesson';
+import type { DecksView } from './types/DecksView';
+import type { DeleteBookmark } from './types/DeleteBookmark';
 import type { DeleteCourse } from './types/DeleteCourse';
 import type { DeleteDownload } from './types/DeleteDownload';
 import type { DeleteUnit } from './types/DeleteUnit';
@@ -29,6 +20,7 @@ import type { DownloadRequest } from './types/DownloadRequest';
 import type { DownloadView } from './types/DownloadView';
 import type { DownloadsView } from './types/DownloadsView';
 import type { FinishSession } from './types/FinishSession';
+import type { LearnerStatistics } from './types/LearnerStatistics';
 import type { LessonRequest } from './types/LessonRequest';
 import type { LessonView } from './types/LessonView';
 import type { LibraryView } from './types/LibraryView';
@@ -41,8 +33,14 @@ import type { PinUnit } from './types/PinUnit';
 import type { PlaybackView } from './types/PlaybackView';
 import type { ProfileView } from './types/ProfileView';
 import type { ProgressView } from './types/ProgressView';
+import type { PutBookmark } from './types/PutBookmark';
 import type { QuizView } from './types/QuizView';
+import type { RateCard } from './types/RateCard';
 import type { RecordPosition } from './types/RecordPosition';
+import type { RecordStudy } from './types/RecordStudy';
+import type { ReviewView } from './types/ReviewView';
+import type { Session } from './types/Session';
+import type { SessionRequest } from './types/SessionRequest';
 import type { SetConditions } from './types/SetConditions';
 import type { SetQuota } from './types/SetQuota';
 import type { Settings } from './types/Settings';
@@ -50,8 +48,10 @@ import type { SignIn } from './types/SignIn';
 import type { SignOut } from './types/SignOut';
 import type { StartDownload } from './types/StartDownload';
 import type { StartQuiz } from './types/StartQuiz';
+import type { StatisticsRequest } from './types/StatisticsRequest';
 import type { StorageView } from './types/StorageView';
 import type { StorePlace } from './types/StorePlace';
+import type { StudyView } from './types/StudyView';
 import type { SwitchProfile } from './types/SwitchProfile';
 import type { SyncNowView } from './types/SyncNowView';
 import type { SyncView } from './types/SyncView';
@@ -90,6 +90,12 @@ export interface Commands {
     /** Fetches what changed. */
     refresh(): Promise<void>;
   };
+  readonly device: {
+    /** What the platform says of link and power. */
+    state(): Promise<DeviceView>;
+    /** The learner says that this network may be used for downloads. */
+    confirmNetwork(): Promise<DeviceView>;
+  };
   readonly downloads: {
     /** The queue. */
     list(): Promise<DownloadsView>;
@@ -112,10 +118,6 @@ export interface Commands {
     /** Gives one conditions of its own: over any network, at any hour, on battery. */
     setConditions(request: SetConditions): Promise<DownloadView>;
   };
-  readonly device: {
-    state(): Promise<DeviceView>;
-    confirmNetwork(): Promise<DeviceView>;
-  };
   readonly learning: {
     /** Records a place. */
     recordPosition(request: RecordPosition): Promise<ProgressView>;
@@ -129,18 +131,31 @@ export interface Commands {
     answer(request: AnswerQuestion): Promise<QuizView>;
     /** Hands a session in. */
     finish(request: FinishSession): Promise<QuizView>;
+    /** Interrupts a quiz or a review. */
     pause(request: SessionRequest): Promise<Session>;
+    /** Goes on with it. */
     resume(request: SessionRequest): Promise<Session>;
+    /** Gives it up; its answers are kept. */
     abandon(request: SessionRequest): Promise<Session>;
+    /** Everything that can be reviewed. */
     decks(): Promise<DecksView>;
+    /** The review of a lesson's cards. */
     review(request: LessonRequest): Promise<ReviewView>;
+    /** Starts or goes on with a review. */
     startReview(request: LessonRequest): Promise<ReviewView>;
+    /** Says how well the card that is shown was remembered. */
     rate(request: RateCard): Promise<ReviewView>;
+    /** Ends a review. */
     finishReview(request: FinishSession): Promise<ReviewView>;
+    /** The bookmarks of a lesson. */
     bookmarks(request: LessonRequest): Promise<BookmarksView>;
+    /** Makes a bookmark, or changes one. */
     putBookmark(request: PutBookmark): Promise<BookmarksView>;
+    /** Removes a bookmark. */
     deleteBookmark(request: DeleteBookmark): Promise<BookmarksView>;
+    /** Records time with a lesson's player. */
     study(request: RecordStudy): Promise<StudyView>;
+    /** What a learner has done, day by day. */
     statistics(request: StatisticsRequest): Promise<LearnerStatistics>;
   };
   readonly outbox: {
@@ -226,6 +241,10 @@ export function bindCommands(call: Call): Commands {
       lesson: (request) => call('catalogue_lesson', request),
       refresh: () => call('catalogue_refresh', null),
     },
+    device: {
+      state: () => call('device_state', null),
+      confirmNetwork: () => call('device_confirm_network', null),
+    },
     downloads: {
       list: () => call('downloads_list', null),
       start: (request) => call('downloads_start', request),
@@ -236,11 +255,7 @@ export function bindCommands(call: Call): Commands {
       pauseAll: () => call('downloads_pause_all', null),
       resumeAll: () => call('downloads_resume_all', null),
       reorder: (request) => call('downloads_reorder', request),
-      setConditions: (request) => call("downloads_set_conditions", request),
-    },
-    device: {
-      state: () => call("device_state", null),
-      confirmNetwork: () => call("device_confirm_network", null),
+      setConditions: (request) => call('downloads_set_conditions', request),
     },
     learning: {
       recordPosition: (request) => call('learning_record_position', request),

@@ -1,5 +1,6 @@
 /** What every screen knows: who learns, network and sync, choices, and what has changed since it was read. */
 import type { AppView } from '../api/types/AppView';
+import type { DeviceView } from '../api/types/DeviceView';
 import type { EngineEvent } from '../api/types/EngineEvent';
 import type { Settings } from '../api/types/Settings';
 import type { SyncView } from '../api/types/SyncView';
@@ -12,6 +13,8 @@ const systemDark = window.matchMedia('(prefers-color-scheme: dark)');
 class App {
   view = $state.raw<AppView | null>(null);
   sync = $state.raw<SyncView | null>(null);
+  /** What the platform says of link and power. */
+  device = $state.raw<DeviceView | null>(null);
   settings = $state.raw<Settings | null>(null);
   /** Why not even the state could be read (the host is gone). */
   failure = $state.raw<HostFailure | null>(null);
@@ -59,6 +62,7 @@ class App {
     await this.#apply(view.settings);
     this.failure = null;
     this.sync = view.sync;
+    this.device = view.device;
     this.view = view;
   }
 
@@ -79,6 +83,9 @@ class App {
     switch (event.kind) {
       case 'sync':
         if (event.profile_id === null || event.profile_id === this.current?.id) this.sync = event.sync;
+        break;
+      case 'device':
+        this.device = event.device;
         break;
       case 'catalogue':
       case 'learning':

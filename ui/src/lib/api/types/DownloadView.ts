@@ -4,6 +4,7 @@ import type { DownloadId } from "./DownloadId";
 import type { DownloadState } from "./DownloadState";
 import type { ErrorCode } from "./ErrorCode";
 import type { LessonId } from "./LessonId";
+import type { OwnConditions } from "./OwnConditions";
 import type { Quality } from "./Quality";
 import type { TimeMs } from "./TimeMs";
 import type { UnitId } from "./UnitId";
@@ -84,4 +85,8 @@ completed_at: TimeMs | null,
 /**
  * The last day it opens.
  */
-expires_at: TimeMs | null, };
+expires_at: TimeMs | null, 
+/**
+ * What it may do that the settings don't say.
+ */
+own: OwnConditions, };
