@@ -108,7 +108,8 @@ impl World {
 
     fn wish(&mut self, dice: &mut Dice) {
         let wanted = |n: u8| Wanted { hash: hash(n), size: size(n), remaining_bytes: 0 };
-        let blobs: BTreeSet<u8> = (0..dice.below(4)).map(|_| dice.small(BLOBS)).collect();
+        let mut blobs: BTreeSet<u8> = (0..dice.below(4)).map(|_| dice.small(BLOBS)).collect();
+        blobs.retain(|n| self.left.contains_key(n));
         self.queue.push(Queued {
             id: id(100 + self.queue.len() as u64),
             profile: id(1 + dice.below(2)),
@@ -128,7 +129,8 @@ impl World {
             0 => self.wifi = !self.wifi,
             1 => self.power = !self.power,
             2 => {
-                let states = [NetworkState::Online, NetworkState::Limited, NetworkState::Offline, NetworkState::Unknown];
+                let states =
+                    [NetworkState::Online, NetworkState::Limited, NetworkState::Offline, NetworkState::Unknown];
                 self.network = states[usize::from(dice.small(4))];
             }
             3 => self.drive = dice.one_in(2),
@@ -198,10 +200,6 @@ impl World {
         }
     }
 
-    fn wants(&self, learner: &Learner, wish: impl Fn(&Learner) -> bool) -> Option<ProfileId> {
-        wish(learner).then_some(learner.id)
-    }
-
     fn closed(&self, learner: &Learner) -> bool {
         learner.hours.is_some_and(|hours| !hours.are_open(self.now, 0))
     }
@@ -209,7 +207,7 @@ impl World {
     /// As the runner tells the scheduler.
     fn conditions(&self) -> Conditions {
         let those = |wish: &dyn Fn(&Learner) -> bool| -> BTreeSet<ProfileId> {
-            self.learners.iter().filter_map(|learner| self.wants(learner, wish)).collect()
+            self.learners.iter().filter(|learner| wish(learner)).map(|learner| learner.id).collect()
         };
         let changes = self.learners.iter().filter_map(|learner| Some(learner.hours?.next_change(self.now, |_| 0)));
         let fetching = |(n, profile): (&u8, &ProfileId)| {
@@ -241,27 +239,34 @@ impl World {
         line
     }
 
-    /// What the runner does with a look: begins, then stops.
+    /// What the runner does with a look: begins, then stops; and looks again when what it stopped has ended.
     fn look(&mut self) -> (Plan, Vec<Queued>) {
-        let (conditions, line) = (self.conditions(), self.line());
-        let plan = plan(&line, &conditions);
-        for (download, hash) in &plan.start {
-            let owner = line.iter().find(|queued| queued.id == *download).unwrap().profile;
-            assert!(self.running.insert(number(*hash), owner).is_none(), "what runs is not begun again");
+        let mut begun = Vec::new();
+        loop {
+            let (conditions, line) = (self.conditions(), self.line());
+            let mut plan = plan(&line, &conditions);
+            for (download, hash) in &plan.start {
+                let owner = line.iter().find(|queued| queued.id == *download).unwrap().profile;
+                assert!(self.running.insert(number(*hash), owner).is_none(), "what runs is not begun again");
+            }
+            begun.append(&mut plan.start);
+            let stopped = self.to_stop(&conditions, &line);
+            if stopped.is_empty() {
+                plan.start = begun;
+                return (plan, line);
+            }
+            self.running.retain(|n, _| !stopped.contains(&hash(*n)));
         }
-        let serves: Vec<(BlobHash, Vec<DownloadId>)> = self
-            .running
-            .keys()
-            .map(|n| (hash(*n), self.needing(*n).map(|queued| queued.id).collect()))
-            .collect();
+    }
+
+    fn to_stop(&self, conditions: &Conditions, line: &[Queued]) -> Vec<BlobHash> {
+        let serves = |n: &u8| -> Vec<DownloadId> { self.needing(*n).map(|queued| queued.id).collect() };
+        let serves: Vec<(BlobHash, Vec<DownloadId>)> = self.running.keys().map(|n| (hash(*n), serves(n))).collect();
         let free = |download| {
             let queued = line.iter().find(|queued| queued.id == download).unwrap();
             conditions.wishes.hold_back(queued.profile, queued.own).is_none()
         };
-        for stopped in to_stop(serves.iter().map(|(hash, serves)| (hash, serves.as_slice())), free) {
-            self.running.remove(&number(stopped));
-        }
-        (plan, line)
+        to_stop(serves.iter().map(|(hash, serves)| (hash, serves.as_slice())), free)
     }
 
     /// Whether this download's learner, or the learner's choices, forbid it to run; not asked of the scheduler.
@@ -283,7 +288,8 @@ impl World {
         if !plan.start.is_empty() {
             assert!(all.places() <= limit, "no more places than there are");
             for learner in &self.learners {
-                let begun = plan.start.iter().any(|(id, _)| line.iter().any(|q| q.id == *id && q.profile == learner.id));
+                let begun =
+                    plan.start.iter().any(|(id, _)| line.iter().any(|q| q.id == *id && q.profile == learner.id));
                 let taken = of(learner.id).fold(Taken::default(), Taken::with);
                 assert!(!begun || taken.places() <= learner.limit, "nor more than this learner wants");
             }
@@ -291,7 +297,10 @@ impl World {
         let taken: u64 = self.running.keys().map(|n| self.left[n]).sum();
         assert!(plan.start.is_empty() || taken <= self.room_bytes, "the room is enough for all that runs");
         for n in self.running.keys() {
-            assert!(self.needing(*n).any(|queued| self.forbidden(queued).is_none()), "blob {n} runs, and nobody may want it");
+            assert!(
+                self.needing(*n).any(|queued| self.forbidden(queued).is_none()),
+                "blob {n} runs, and nobody may want it"
+            );
         }
         for queued in line {
             self.check_reason(queued, plan, taken);
@@ -303,7 +312,10 @@ impl World {
         let learner = self.learners.iter().find(|learner| learner.id == queued.profile).unwrap();
         let fits = |blob: &Wanted| blob.remaining_bytes + taken <= self.room_bytes;
         let true_now = match plan.waits[&queued.id] {
-            None => self.forbidden(queued).is_none() && learner.signed_in && self.drive,
+            None => {
+                let reachable = matches!(self.network, NetworkState::Online | NetworkState::Unknown);
+                self.forbidden(queued).is_none() && learner.signed_in && self.drive && reachable
+            }
             Some(WaitReason::SignIn) => !learner.signed_in,
             Some(WaitReason::Drive) => !self.drive,
             Some(WaitReason::Network) => self.network == NetworkState::Offline,
@@ -346,7 +358,8 @@ impl World {
 
     /// Every obstacle goes; then everything must be fetched.
     fn drain(&mut self, dice: &mut Dice) {
-        (self.network, self.drive, self.wifi, self.power, self.room_bytes) = (NetworkState::Online, true, true, true, 8_000);
+        (self.network, self.drive, self.wifi, self.power, self.room_bytes) =
+            (NetworkState::Online, true, true, true, 8_000);
         self.paused.clear();
         for learner in &mut self.learners {
             learner.signed_in = true;

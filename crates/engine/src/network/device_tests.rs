@@ -37,7 +37,10 @@ fn metered_is_not_wifi_and_unknown_is_asked_about() {
         assert!(view(Link::Unknown).counts_as_wifi(), "{here} is reached over no network");
         assert!(!view(Link::Metered).counts_as_wifi(), "what the platform says holds");
     }
-    assert!(!view(Link::Unknown, Power::Unknown, false, Some(&"http://localhost.example/".parse().unwrap())).counts_as_wifi());
+    assert!(
+        !view(Link::Unknown, Power::Unknown, false, Some(&"http://localhost.example/".parse().unwrap()))
+            .counts_as_wifi()
+    );
 }
 
 #[tokio::test]

@@ -15,11 +15,9 @@ fn choices_of_an_older_version_are_read_and_the_rest_has_its_default() {
 
 #[test]
 fn what_is_no_proxy_or_no_rate_is_refused_with_its_own_word() {
-    let choose = |url: &str| LineChoices::of(&Settings {
-        proxy: ProxyChoice::Url { url: url.to_owned() },
-        ..Settings::default()
-    })
-    .check();
+    let choose = |url: &str| {
+        LineChoices::of(&Settings { proxy: ProxyChoice::Url { url: url.to_owned() }, ..Settings::default() }).check()
+    };
     for right in ["http://proxy.school:3128", " https://10.0.0.1/ ", "socks5://[::1]:1080", "socks5h://tor:9050"] {
         assert_eq!(choose(right), Ok(()), "{right}");
         let Ok(url) = right.trim().parse() else { panic!() };

@@ -4,9 +4,7 @@ use carrel_model::ProfileId;
 use sqlx::{Row as _, SqlitePool};
 
 use super::{Line, SettingRefusal, Settings, line::LineChoices};
-use crate::{
-    EngineError, EngineEvent, downloads::Downloads, events::EventBus, library::Library, network::Network,
-};
+use crate::{EngineError, EngineEvent, downloads::Downloads, events::EventBus, library::Library, network::Network};
 
 /// The name of the device's choices in the table `metadata`.
 const LINE: &str = "line";

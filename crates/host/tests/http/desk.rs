@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use carrel_engine::model::{LearnerId, lease::Role};
-use carrel_engine::ports::{FileSecrets, Observed, Power, SystemClock, UnknownLink, http_client};
+use carrel_engine::ports::{FileSecrets, Link, Observed, Power, SystemClock, http_client};
 use carrel_host::{EngineConfig, Host, HostConfig, Ports, http::HttpHost, media::MediaAddresses};
 use carrel_service::{
     RunningService, Service, accounts::Passwords, clock::system_clock, config::Config, publish::publish_folder,
@@ -19,6 +19,9 @@ pub(crate) struct Desk {
     pub(crate) link: String,
     pub(crate) http: reqwest::Client,
     pub(crate) folder: tempfile::TempDir,
+    /// What the platform says, said by the test.
+    pub(crate) network: Arc<Observed<Link>>,
+    pub(crate) power: Arc<Observed<Power>>,
     stop: CancellationToken,
     served: tokio::task::JoinHandle<()>,
 }
@@ -37,10 +40,12 @@ impl Desk {
         std::fs::write(ui.join("assets/app.js"), "export {};").unwrap();
         std::fs::write(folder.path().join("outside.txt"), "not for the web").unwrap();
         prepare(&data);
+        let network = Arc::new(Observed::new(Link::Unknown));
+        let power = Arc::new(Observed::new(Power::Unknown));
         let ports = Ports {
             clock: Arc::new(SystemClock::default()),
-            network: Arc::new(UnknownLink::default()),
-            power: Arc::new(Observed::new(Power::Unknown)),
+            network: Arc::clone(&network) as _,
+            power: Arc::clone(&power) as _,
             secrets: Arc::new(FileSecrets::new(&data)),
             http: http_client().unwrap(),
         };
@@ -54,7 +59,7 @@ impl Desk {
             http.serve(host.clone(), ui, stopping).await.unwrap();
             host.close().await;
         });
-        Self { origin, link, http: browser(), folder, stop, served }
+        Self { origin, link, http: browser(), folder, network, power, stop, served }
     }
 
     /// Opened, the one-time link followed.

@@ -85,7 +85,7 @@ async fn another_number_of_downloads_at_once_counts_from_now_on() {
 
     let chosen = crate::settings::Settings { concurrency: 2, ..Default::default() };
     *school.settings.lock().unwrap() = chosen.clone();
-    let settings = SettingsStore::new(device.library.clone(), device.events.clone(), device.downloads.clone());
+    let settings = device.settings(&school).await;
     settings.set(id(1), chosen).await.unwrap();
     device.until(1, second.id, |view| view.state == DownloadState::Downloading).await;
     device.kill().await;

@@ -1,6 +1,8 @@
 //! The queue from end to end: a school, a device, real sockets and files.
 
 mod commands;
+mod queueing;
+mod conditions;
 mod setbacks;
 mod taking_along;
 
@@ -22,5 +24,5 @@ use super::{
 };
 use crate::{
     EngineError, EngineEvent, blobs::DiskFacts, catalogue::view::Availability, ports::Clock as _,
-    settings::SettingsStore, sync::view::NetworkState,
+    sync::view::NetworkState,
 };
