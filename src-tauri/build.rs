@@ -19,6 +19,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let commands: &'static [&'static str] =
         Vec::leak(commands.iter().map(|name| &*String::leak((*name).to_owned())).collect());
 
+    // Without it Android doesn't say whether the network costs. Does nothing where there is no Android project.
+    let permission = r#"<uses-permission android:name="android.permission.ACCESS_NETWORK_STATE" />"#;
+    tauri_plugin::mobile::update_android_manifest("carrel-network", "manifest", permission.to_owned())?;
+
     stand_in_for_the_ui()?;
     let manifest = tauri_build::AppManifest::new().commands(commands);
     tauri_build::try_build(tauri_build::Attributes::new().app_manifest(manifest))?;

@@ -7,6 +7,7 @@ use carrel_host::{
     device::device_name,
     media::{MediaAddresses, MediaHandler, MediaServer, Route, SCHEME},
 };
+use carrel_platform::Platform;
 use tauri::{AppHandle, Manager as _, Runtime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,10 @@ async fn prepare<R: Runtime>(
         Some(folder) => folder,
         None => app.path().app_data_dir()?,
     };
-    let ports = Ports::system(&data_dir).await?;
+    let platform = Platform::watch();
+    #[cfg(target_os = "android")]
+    tauri::async_runtime::spawn(crate::android::watch(app.clone(), platform.clone()));
+    let ports = platform.within(Ports::system(&data_dir).await?);
     let server = if Route::needs_loopback() { Some(MediaServer::start().await?) } else { None };
     let route = server.as_ref().map_or(Route::Scheme, |server| Route::Loopback(server.address()));
     let media = MediaAddresses::new(route, ports.clock.clone());

@@ -4,6 +4,8 @@
 //! out through one channel for each window; the rest is what only a windowing system has – windows, tray, notifications,
 //! links, the media protocol.
 
+#[cfg(target_os = "android")]
+mod android;
 #[cfg(desktop)]
 mod dbus;
 mod desk;

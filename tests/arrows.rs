@@ -7,8 +7,11 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every arrow there may be in what is shipped.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("carrel", &["carrel-host"]),
-    ("carrel-host", &["carrel-engine"]),
+    ("carrel", &["carrel-host", "carrel-platform"]),
+    // The program of the host, not its library: it opens an engine on a real machine.
+    ("carrel-host", &["carrel-engine", "carrel-platform"]),
+    // What the operating system says, for the engine's ports.
+    ("carrel-platform", &["carrel-engine"]),
     ("carrel-engine", &["carrel-model", "carrel-transfer"]),
     ("carrel-transfer", &["carrel-model"]),
     ("carrel-service", &["carrel-model"]),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use carrel_host::{EngineConfig, Host, HostConfig, Ports, device::device_name, http::HttpHost, media::MediaAddresses};
+use carrel_platform::Platform;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
 
-    let ports = Ports::system(&options.data).await?;
+    let ports = Platform::watch().within(Ports::system(&options.data).await?);
     let http = HttpHost::bind(options.listen, &*ports.clock).await?;
     let media = MediaAddresses::new(http.media_route(), ports.clock.clone());
     let config = HostConfig {
