@@ -88,6 +88,12 @@ impl Accounts {
         Ok(all.into_iter().filter(|profile| profile.signed_in).map(|profile| profile.id).collect())
     }
 
+    /// The learner in use, if their session holds: theirs is the queue that runs. Who comes back finds theirs going on.
+    pub(crate) async fn learning_now(&self) -> Result<Vec<ProfileId>, EngineError> {
+        let current = profiles::current(self.library.readers()).await?;
+        Ok(current.filter(|profile| profile.signed_in).map(|profile| profile.id).into_iter().collect())
+    }
+
     /// All learners of this device.
     pub(crate) async fn all(&self) -> Result<Vec<ProfileId>, EngineError> {
         Ok(profiles::list(self.library.readers()).await?.into_iter().map(|profile| profile.id).collect())

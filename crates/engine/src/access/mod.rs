@@ -84,7 +84,7 @@ impl Access {
         self.accounts.keep_trusted_time().await?;
         self.accounts.events().send(EngineEvent::Profiles);
         self.sync.start(profile.id);
-        self.downloads.wake();
+        self.downloads.pause_others(Some(profile.id));
         Ok(profile.view())
     }
 
@@ -128,12 +128,14 @@ impl Access {
         Ok(profile)
     }
 
-    /// Makes a known learner the current one.
+    /// Makes a known learner the current one. Their downloads go on; those of who used the device before pause until they
+    /// are back.
     pub async fn switch(&self, request: SwitchProfile) -> Result<ProfileView, EngineError> {
         let profile = self.accounts.profile(request.profile_id).await?;
         let mut tx = self.accounts.library().write().await?;
         profiles::make_current(&mut tx, Some(profile.id), self.accounts.now()).await?;
         tx.commit().await?;
+        self.downloads.pause_others(Some(profile.id));
         self.watch_current_service().await?;
         self.accounts.events().send(EngineEvent::Profiles);
         Ok(profile.view())

@@ -189,6 +189,9 @@ pub(crate) async fn remove(
         "DELETE FROM leases WHERE profile_id = ?1",
         "DELETE FROM settings WHERE profile_id = ?1",
         "DELETE FROM sync_state WHERE profile_id = ?1",
+        "DELETE FROM pinned_units WHERE profile_id = ?1",
+        "DELETE FROM clean_up_rules WHERE profile_id = ?1",
+        "DELETE FROM cleanup_log WHERE profile_id = ?1",
         // What the service has already goes too; it comes back with the next sign-in.
         "DELETE FROM outbox WHERE profile_id = ?1 AND state = 'acked'",
     ] {

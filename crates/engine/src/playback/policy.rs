@@ -90,3 +90,7 @@ fn bound(sql: &str, policy: Policy, now: TimeMs) -> Bound<'_> {
         .bind(policy.bytes.cast_signed())
         .bind(now.plus_ms(-policy.days * DAY_MS).as_ms())
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use carrel_model::{
-    ErrorCode, ProfileId, TimeMs, UnitId,
+    ErrorCode, ProfileId, UnitId,
     content::{AssetKind, Quality},
     download::DownloadState,
     time::DAY_MS,
@@ -11,7 +11,6 @@ use carrel_model::{
 
 use super::{
     Storage, cleaner, deletion, lost,
-    rules::Asked,
     view::{
         CleanUpReason, CleanUpRules, ClearAll, DeleteCourse, DeleteUnit, DeletedBy, DeletedWhy, KeptBecause, PinUnit,
         UndoDelete,
@@ -295,6 +294,76 @@ async fn rules_out_of_range_are_refused_and_pins_are_for_what_the_learner_sees()
     assert_eq!(device.storage.clean_up_rules(id(1)).await.unwrap(), CleanUpRules::default());
     let unknown = device.storage.pin(id(1), PinUnit { unit_id: id(404), pinned: true }).await;
     assert!(matches!(unknown, Err(EngineError::NotFound(_))));
-    assert_eq!(Asked::ByItself, Asked::ByItself);
-    let _: TimeMs = TimeMs::default();
+}
+
+#[tokio::test]
+async fn files_deleted_by_hand_are_noticed_fetched_again_and_never_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = school().await;
+    let device = with_units(folder.path(), &school, &[(1, 5), (1, 7)]).await;
+    let before = agrees(&device.storage, folder.path()).await;
+    for name in files(folder.path()).into_keys() {
+        std::fs::remove_file(folder.path().join("blobs").join(&name[..2]).join(&name)).unwrap();
+    }
+    assert_eq!(agrees(&device.storage, folder.path()).await, 0, "what is not there is not counted");
+    // Opening it notices; the queue brings it again by itself.
+    assert!(matches!(device.playback.content(id(1), id(51), None).await.unwrap(), MediaContent::Remote { .. }));
+    device.kill().await;
+    let device = Device::open(folder.path(), &school).await;
+    for download in device.downloads.list(id(1)).await.unwrap().downloads {
+        device.until_complete(1, download.id).await;
+    }
+    assert_eq!(agrees(&device.storage, folder.path()).await, before);
+    assert!(matches!(device.playback.content(id(1), id(51), None).await.unwrap(), MediaContent::File { .. }));
+}
+
+#[tokio::test]
+async fn a_last_day_that_passes_in_mid_download_keeps_every_byte_and_renewing_opens_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let school = School::new();
+    let (unit, _, origin) = school.one_video(1, bytes(1, 4 * MIB)).await;
+    let now = crate::ports::Clock::now(&*school.clock);
+    *school.expires_at.lock().unwrap() = Some(now.plus_ms(DAY_MS));
+    origin.throttle(1 << 20);
+    let device = Device::open(folder.path(), &school).await;
+    let started = device.start(1, unit).await.unwrap();
+    device.until(1, started.id, |view| view.bytes_done > 0).await;
+    school.clock.advance(2 * DAY_MS);
+    origin.throttle(0);
+    let ended = device.until(1, started.id, |view| view.state == DownloadState::Expired).await;
+    assert_eq!(ended.bytes_done, 4 * MIB as u64, "what came stays, under the right word");
+    let offered = device.playback.open(id(1), id(12)).await.unwrap();
+    assert_ne!(offered.source, crate::playback::view::PlaybackSource::Local, "and doesn't open: {offered:?}");
+    let sent = origin.body_bytes();
+    *school.expires_at.lock().unwrap() = Some(now.plus_ms(30 * DAY_MS));
+    device.downloads.retry(id(1), started.id).await.unwrap();
+    device.until_complete(1, started.id).await;
+    assert_eq!(origin.body_bytes(), sent, "renewing costs no byte");
+    assert!(matches!(device.playback.content(id(1), id(11), None).await.unwrap(), MediaContent::File { .. }));
+}
+
+#[tokio::test]
+async fn the_store_is_moved_as_asked_and_every_sum_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let school = school().await;
+    let device = with_units(folder.path(), &school, &[(1, 5), (2, 7)]).await;
+    let before = agrees(&device.storage, folder.path()).await;
+    let inside = folder.path().join("blobs/inside").to_string_lossy().into_owned();
+    for (to, reason) in [("relative".to_owned(), "not a whole path"), (inside, "the folder lies within the store")] {
+        let refused = device.storage.move_store(super::view::MoveStore { folder: to }).await.unwrap_err();
+        assert_eq!(refused.details()["reason"], reason, "a word for each reason");
+    }
+    let to = elsewhere.path().join("store").to_string_lossy().into_owned();
+    device.storage.move_store(super::view::MoveStore { folder: to.clone() }).await.unwrap();
+    let place = eventually(async || {
+        let place = device.storage.place().await;
+        if place.moving.is_none() && place.folder == to { Ok(place) } else { Err(format!("{place:?}")) }
+    })
+    .await;
+    assert_eq!((place.folder, place.is_here, place.error), (to.clone(), true, None));
+    assert_eq!(agrees(&device.storage, Path::new(&to)).await, before, "to the byte");
+    assert!(matches!(device.playback.content(id(1), id(51), None).await.unwrap(), MediaContent::File { .. }));
+    let settled = device.storage.cancel_move().await;
+    assert!(settled.is_err(), "there is nothing to call off any more");
 }
