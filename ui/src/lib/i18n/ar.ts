@@ -151,8 +151,8 @@ export const ar: Messages = {
       body: 'يسجّله Carrel من جديد. لم يضِع شيء مما أنجزته.',
     },
     storage_full: {
-      title: 'المساحة الحرة لا تكفي',
-      body: 'احذف وحدة أو أفسح مساحة على هذا الجهاز. لم يضِع شيء.',
+      title: 'المساحة لا تكفي',
+      body: 'احذف وحدة أو أفسح مساحة على هذا الجهاز أو ارفع الحد الذي وضعته لـ Carrel. لم يضِع شيء.',
     },
     storage_unavailable: {
       title: 'لا يمكن الوصول إلى مجلد Carrel',
@@ -621,6 +621,7 @@ export const ar: Messages = {
     atPosition: (position) => `عند ${position}`,
   },
   storage: {
+    settings: 'حد الملفات وتنظيفها ومجلدها',
     limit: 'المساحة المتاحة لـ Carrel',
     noLimit: 'بلا حد',
     limitHint: (size) => `يبقى ${size} من هذا الجهاز متاحًا في كل حال.`,

@@ -224,8 +224,8 @@ export const en = {
       body: 'Carrel registers it anew. Nothing you did is lost.',
     },
     storage_full: {
-      title: 'There is too little free space',
-      body: 'Delete a unit, or free space on this device. Nothing is lost.',
+      title: 'There is too little room',
+      body: 'Delete a unit, free space on this device, or raise the limit you set for Carrel. Nothing is lost.',
     },
     storage_unavailable: {
       title: 'Carrel’s folder can’t be reached',
@@ -664,6 +664,7 @@ export const en = {
     atPosition: (position: string) => `at ${position}`,
   },
   storage: {
+    settings: 'Limit, clean-up and folder of the files',
     limit: 'Room for Carrel',
     noLimit: 'no limit',
     limitHint: (size: string) => `${size} of this device stay free in any case.`,
