@@ -743,9 +743,10 @@ export const en = {
     concurrency: 'Downloads at once',
     wifiOnly: 'Only over Wi-Fi',
     link: {
-      metered: 'The network in use is metered: downloads wait. Your progress is sent all the same.',
+      metered: 'The network in use is metered. Your progress is sent over it all the same.',
       unmetered: 'The network in use is not metered.',
       down: 'There is no network now.',
+      unknown: 'This device doesn’t say whether its network is metered.',
       asks: 'This device doesn’t say whether its network is metered, so downloads wait until you say that it is fine.',
       confirmed: 'You said that this network is fine. That holds until it changes or Carrel is closed.',
       here: 'This device doesn’t say whether its network is metered. Your service is on this very machine, so nothing waits.',
@@ -759,7 +760,7 @@ export const en = {
     chargingOnly: 'Only while charging',
     power: {
       charging: 'The device is on mains power now.',
-      battery: 'The device is on its battery: downloads wait.',
+      battery: 'The device is on its battery.',
       unknown: 'This device doesn’t say whether it is charging, so nothing waits for it.',
     } satisfies Record<Power, string>,
     connection: 'Connection',
