@@ -236,9 +236,10 @@ pub(super) async fn discard(tx: &mut SqliteConnection, profile: ProfileId, seq: 
 }
 
 pub(super) async fn count(connection: &mut SqliteConnection, profile: ProfileId) -> Result<Count, EngineError> {
+    // Each along the index of states: what is acknowledged and not pulled yet is not looked at.
     let (waiting, refused) = sqlx::query_as(
-        "SELECT coalesce(sum(state = 'waiting'), 0), coalesce(sum(state = 'refused'), 0)
-         FROM outbox WHERE profile_id = ?1",
+        "SELECT (SELECT count(*) FROM outbox WHERE profile_id = ?1 AND state = 'waiting'),
+             (SELECT count(*) FROM outbox WHERE profile_id = ?1 AND state = 'refused')",
     )
     .bind(profile.to_string())
     .fetch_one(connection)
