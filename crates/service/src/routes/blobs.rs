@@ -41,8 +41,8 @@ impl Signature {
 /// The bytes of a blob; one range at a time. HEAD gives its length.
 #[utoipa::path(method(get, head), path = "/blobs/{hash}", tag = "blobs", params(("hash" = BlobHash, Path), Signature),
     responses(
-    (status = 200, description = "all of it", content_type = "application/octet-stream"),
-    (status = 206, description = "the range", content_type = "application/octet-stream"),
+    (status = 200, description = "all of it", content_type = "*/*"),
+    (status = 206, description = "the range", content_type = "*/*"),
     (status = 304, description = "the `ETag` is known"),
     (status = 403, body = Problem, description = "`forbidden`: the signature does not fit or has expired"),
     (status = 404, body = Problem),

@@ -56,6 +56,7 @@ enum Scope {
 #[into_params(parameter_in = Query)]
 pub(super) struct UnitsQuery {
     /// Which units; `mine` if nothing is said.
+    #[param(inline)]
     scope: Option<Scope>,
 }
 

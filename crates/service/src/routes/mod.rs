@@ -3,6 +3,7 @@
 mod auth;
 mod blobs;
 mod content;
+mod document;
 mod downloads;
 mod extract;
 mod failure;
@@ -110,12 +111,12 @@ fn described() -> OpenApiRouter<Arc<App>> {
 /// The OpenAPI document as JSON, as it is served and committed.
 pub fn openapi_json() -> Result<String, serde_json::Error> {
     let (_, document) = described().split_for_parts();
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    Ok(serde_json::to_string_pretty(&document::completed(document))? + "\n")
 }
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (router, document) = described().split_for_parts();
-    let document = Arc::new(document);
+    let document = Arc::new(document::completed(document));
     router
         .route(&format!("{API_PREFIX}/openapi.json"), get(async move || axum::Json((*document).clone())))
         .fallback(async || Failure::of(ErrorCode::NotFound, "no such path"))
