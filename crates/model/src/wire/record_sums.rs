@@ -121,7 +121,8 @@ mod tests {
             let row: T = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&row).unwrap(), text, "raise SHAPE, which is {SHAPE}");
         }
-        const STAMP: &str = r#"{"at":"2026-11-20T10:00:00.000Z","device_id":"01900000-0000-7000-8000-000000000003","seq":7}"#;
+        const STAMP: &str =
+            r#"{"at":"2026-11-20T10:00:00.000Z","device_id":"01900000-0000-7000-8000-000000000003","seq":7}"#;
         same::<Progress>(&format!(
             r#"{{"lesson_id":"01900000-0000-7000-8000-000000000001","attempt":1,"status":"completed","percent":100,"completed_at":"2026-11-20T10:00:00.000Z","position":{{"value":5,"stamp":{STAMP}}}}}"#
         ));

@@ -155,7 +155,8 @@ pub trait Store: Send + Sync + 'static {
     /// Withdraws a course: a tombstone for everybody who has it.
     async fn withdraw(&self, course_key: &str, now: TimeMs) -> Result<CourseId, StoreError>;
 
-    /// Forgets tombstones, tokens and epochs that are past their time.
+    /// The scheduled jobs: forgets tombstones, tokens, epochs and the audit past their time, and counts anew what devices
+    /// keep.
     async fn prune(&self, now: TimeMs) -> Result<(), StoreError>;
 
     /// Closes every connection; what follows fails.

@@ -28,8 +28,7 @@ async fn pulled(site: &Site, who: &SignedIn) -> (RecordChecksums, RecordChecksum
         bookmarks.extend(page.bookmarks);
         cursor = page.cursor;
         if !page.has_more {
-            let own =
-                RecordChecksums::of(&progress, &sessions, answers.iter().map(|answer| answer.stamp), &bookmarks);
+            let own = RecordChecksums::of(&progress, &sessions, answers.iter().map(|answer| answer.stamp), &bookmarks);
             return (own, page.checksums.expect("the last page has checksums"));
         }
         assert_eq!(page.checksums, None, "and no other");

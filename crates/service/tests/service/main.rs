@@ -15,6 +15,7 @@ mod downloads;
 mod full_disk;
 mod grading;
 mod hostile;
+mod jobs;
 mod openapi;
 mod postgres;
 mod publishing;

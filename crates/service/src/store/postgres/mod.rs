@@ -87,6 +87,7 @@ async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
             migration(1, "initial", include_str!("migrations/0001_initial.sql")),
             migration(40, "grades", include_str!("migrations/0040_grades.sql")),
             migration(50, "record sums", include_str!("migrations/0050_record_sums.sql")),
+            migration(51, "lapsed downloads", include_str!("migrations/0051_lapsed_downloads.sql")),
         ]),
         ..Migrator::DEFAULT
     };

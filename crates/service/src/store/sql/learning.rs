@@ -125,14 +125,14 @@ pub(super) const PUT_DOWNLOADS: Insert = Insert {
     then: "ON CONFLICT (download_id) DO UPDATE SET
                device_id = excluded.device_id, unit_id = excluded.unit_id, state = excluded.state,
                quality = excluded.quality, bytes = excluded.bytes, deleted = excluded.deleted,
-               reported_at = excluded.reported_at, op_seq = excluded.op_seq
+               reported_at = excluded.reported_at, op_seq = excluded.op_seq, lapsed_at = NULL
            WHERE downloads.learner_id = excluded.learner_id",
 };
 
 /// What one device of a learner keeps in all, by its own account.
 pub(super) const PUT_STORAGE_USAGE: &str = "INSERT INTO storage_usage (learner_id, device_id, bytes, updated_at)
      SELECT $1, $2, CAST(COALESCE(SUM(bytes), 0) AS BIGINT), $3 FROM downloads
-     WHERE learner_id = $1 AND device_id = $2 AND NOT deleted
+     WHERE learner_id = $1 AND device_id = $2 AND NOT deleted AND lapsed_at IS NULL
      ON CONFLICT (learner_id, device_id) DO UPDATE SET bytes = excluded.bytes, updated_at = excluded.updated_at";
 
 pub(super) fn progress_of(row: &Row) -> Result<Progress, StoreError> {

@@ -20,6 +20,7 @@ mod pull;
 mod push;
 mod recall;
 mod record_sums;
+mod retention;
 mod row;
 mod scopes;
 mod store;

@@ -13,7 +13,7 @@ use carrel_model::{
 };
 
 use super::{
-    Database, accounts, content, downloads, enrolments, epochs, publish, pull, push, tombstones, units_page, values,
+    Database, accounts, content, downloads, enrolments, epochs, publish, pull, push, retention, tombstones, units_page, values,
 };
 use crate::{
     rules::{Denial, IncomingOp},
@@ -224,7 +224,9 @@ impl Store for SqlStore {
             accounts::prune(tx.as_mut(), now).await?;
             epochs::prune(tx.as_mut(), now).await?;
             tx.commit().await
-        })
+        })?;
+        while undisturbed!(retention::prune_audit(self.db(), now))? {}
+        undisturbed!(retention::recount(self.db(), now))
     }
 
     async fn close(&self) {

@@ -108,6 +108,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
             migration(2, "epochs", include_str!("migrations/0002_epochs.sql")),
             migration(40, "grades", include_str!("migrations/0040_grades.sql")),
             migration(50, "record sums", include_str!("migrations/0050_record_sums.sql")),
+            migration(51, "lapsed downloads", include_str!("migrations/0051_lapsed_downloads.sql")),
         ]),
         ..Migrator::DEFAULT
     };

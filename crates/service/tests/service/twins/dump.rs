@@ -50,7 +50,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ),
     (
         "downloads",
-        "download_id learner_id device_id unit_id state quality bytes ?deleted reported_at op_seq",
+        "download_id learner_id device_id unit_id state quality bytes ?deleted reported_at op_seq lapsed_at",
         "download_id",
     ),
     ("record_sums", "learner_id shape progress sessions answers bookmarks", "learner_id"),
