@@ -13,6 +13,7 @@ mod hostile;
 mod places;
 mod program;
 mod samples;
+mod schemathesis;
 mod setup;
 mod simulate;
 mod steps;
@@ -54,6 +55,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Kill service and host behind a bad network, or cut the app's journal, and look for work that is missing or doubled
     Chaos(chaos::Options),
+    /// Send random requests, made from its OpenAPI document, to the service (needs Python)
+    Schemathesis(schemathesis::Options),
     /// Play random histories of sync, and look for writes that are lost, doubled, stuck or seen differently
     Simulate(simulate::Options),
 }
@@ -72,6 +75,7 @@ fn main() -> std::process::ExitCode {
         Task::Hostile(options) => hostile::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Chaos(options) => chaos::run(&options),
+        Task::Schemathesis(options) => schemathesis::run(&options),
         Task::Simulate(options) => simulate::run(&options),
     };
     match outcome {

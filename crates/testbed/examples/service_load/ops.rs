@@ -89,7 +89,8 @@ impl Outbox {
 
     fn random(&self, n: u64) -> [u8; 10] {
         let mut bytes = [0; 10];
-        for (place, byte) in bytes.iter_mut().zip(self.number.to_be_bytes().iter().skip(3).chain(&n.to_be_bytes()[3..])) {
+        for (place, byte) in bytes.iter_mut().zip(self.number.to_be_bytes().iter().skip(3).chain(&n.to_be_bytes()[3..]))
+        {
             *place = *byte;
         }
         bytes

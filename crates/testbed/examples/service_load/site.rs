@@ -80,11 +80,8 @@ impl Site {
             StoreKind::Sqlite => None,
         };
         let address = database.as_ref().map(|server| server.address("postgres"));
-        let config = Config {
-            data: folder.path().join("data"),
-            database: address.clone().map(Into::into),
-            ..Config::default()
-        };
+        let config =
+            Config { data: folder.path().join("data"), database: address.clone().map(Into::into), ..Config::default() };
         let opened = opened(&config).await?;
         let course = write_course(folder.path())?;
         let published = publish_folder(opened.store.as_ref(), &opened.objects, &course, &opened.clock).await;
@@ -180,8 +177,7 @@ async fn signed_in(service: &Service, number: u64, access_for: i64) -> io::Resul
         *place = byte;
     }
     let now = (service.clock)();
-    let caller =
-        Caller { learner: LearnerId::from_parts(now, random), device: DeviceId::from_parts(now, random) };
+    let caller = Caller { learner: LearnerId::from_parts(now, random), device: DeviceId::from_parts(now, random) };
     let account = Account {
         learner: caller.learner,
         name: format!("learner{number}"),
@@ -224,8 +220,7 @@ fn write_course(folder: &Path) -> io::Result<PathBuf> {
                 )
             })
             .collect();
-        let quiz =
-            format!("+++\nkind = \"quiz\"\ntitle = \"Quiz {n}\"\nquestions = [{}]\n+++\n", questions.join(", "));
+        let quiz = format!("+++\nkind = \"quiz\"\ntitle = \"Quiz {n}\"\nquestions = [{}]\n+++\n", questions.join(", "));
         std::fs::write(unit.join(format!("{:02}-quiz{n}.md", PAGES + n)), quiz)?;
     }
     Ok(course)
