@@ -10,7 +10,7 @@ use carrel_model::{
     progress::ProgressStatus,
     wire::{
         content::{UrlWanted, UrlsResponse},
-        downloads::{AuthorizeRequest, Authorized},
+        downloads::AuthorizeRequest,
     },
 };
 use sqlx::{Sqlite, Transaction};
@@ -20,7 +20,10 @@ use crate::{
     EngineError,
     access::Accounts,
     catalogue::rows as catalogue,
-    downloads::rooms::{OwnedAsset, Rooms},
+    downloads::{
+        grant::Granted,
+        rooms::{CourseShare, Outline, OwnedAsset, Rooms},
+    },
     learning::progress,
     library::Library,
     network::{
@@ -59,7 +62,7 @@ impl Rooms for RoomLinks {
     }
 
     async fn signed_in(&self) -> Result<Vec<ProfileId>, EngineError> {
-        self.accounts.signed_in().await
+        self.accounts.learning_now().await
     }
 
     async fn permits(
@@ -72,7 +75,7 @@ impl Rooms for RoomLinks {
         self.accounts.permits(profile, course, open, download_expires_at).await
     }
 
-    async fn authorize(&self, profile: ProfileId, request: AuthorizeRequest) -> Result<Authorized, EngineError> {
+    async fn authorize(&self, profile: ProfileId, request: AuthorizeRequest) -> Result<Granted, EngineError> {
         self.api.authorize_download(profile, request).await
     }
 
@@ -82,6 +85,18 @@ impl Rooms for RoomLinks {
 
     async fn unit(&self, profile: ProfileId, unit: UnitId) -> Result<Option<(Course, Unit)>, EngineError> {
         catalogue::unit(self.library.readers(), profile, unit).await
+    }
+
+    async fn outlines(&self, profile: ProfileId, units: &[UnitId]) -> Result<BTreeMap<UnitId, Outline>, EngineError> {
+        crate::catalogue::outlines(self.library.readers(), profile, units).await
+    }
+
+    async fn units_of(&self, profile: ProfileId, course: CourseId) -> Result<Vec<UnitId>, EngineError> {
+        crate::catalogue::units_of(self.library.readers(), profile, course).await
+    }
+
+    async fn shares(&self, profile: ProfileId, units: &[UnitId]) -> Result<Vec<CourseShare>, EngineError> {
+        crate::catalogue::shares(self.library.readers(), profile, units).await
     }
 
     async fn lesson(&self, profile: ProfileId, lesson: LessonId) -> Result<Option<(Course, Unit)>, EngineError> {

@@ -36,7 +36,11 @@ impl SqliteJournal {
         let mut tx = self.library.write().await?;
         for checkpoint in checkpoints {
             let hash = checkpoint.blob.to_string();
-            sqlx::query("UPDATE blob_pieces SET verified = ? WHERE hash = ?")
+            // A blob of a single piece has no list of pieces, and gets a row only with its first checkpoint.
+            sqlx::query(
+                "INSERT INTO blob_pieces (hash, pieces, verified) SELECT hash, x'', ?1 FROM blobs WHERE hash = ?2
+                 ON CONFLICT (hash) DO UPDATE SET verified = excluded.verified",
+            )
                 .bind(checkpoint.verified.to_bytes())
                 .bind(&hash)
                 .execute(&mut *tx)

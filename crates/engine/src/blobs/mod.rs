@@ -45,6 +45,7 @@ use folders::{Folders, Root};
 pub(crate) use journal::SqliteJournal;
 pub(crate) use moving::MoveStage;
 pub use place::MoveRefusal;
+pub(crate) use rows::Manifests;
 #[cfg(test)]
 pub(crate) use space::DiskFacts;
 pub(crate) use space::{Disk, SystemDisk};
@@ -332,8 +333,8 @@ impl Blobs {
         rows::manifest(&self.inner.library, hash).await
     }
 
-    /// As [`manifest`](Self::manifest), for many.
-    pub(crate) async fn manifests(&self, hashes: &[BlobHash]) -> Result<BTreeMap<BlobHash, Manifest>, EngineError> {
+    /// As [`manifest`](Self::manifest), for many; damaged ones apart.
+    pub(crate) async fn manifests(&self, hashes: &[BlobHash]) -> Result<Manifests, EngineError> {
         rows::manifests(&self.inner.library, hashes).await
     }
 

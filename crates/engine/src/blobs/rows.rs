@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carrel_model::{BlobHash, TimeMs, content::AssetKind, pieces::Manifest};
+use carrel_model::{BlobHash, ErrorCode, TimeMs, content::AssetKind, pieces::Manifest};
 use carrel_transfer::PieceSet;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 
 use super::journal::verified_bytes;
 use crate::{
@@ -34,28 +34,27 @@ impl BlobRow {
 /// Rows of one statement.
 const AT_ONCE: usize = 250;
 
+/// Makes blobs known. One of a single piece needs no list of pieces: its only entry is its own hash. A list that is there
+/// and differs was damaged: each list that comes here was proven.
 pub(super) async fn insert(tx: &mut WriteTx, blobs: &[(&Manifest, AssetKind, &str)]) -> Result<(), EngineError> {
     for blobs in blobs.chunks(AT_ONCE) {
-        let row = |(manifest, kind, mime): &(&Manifest, AssetKind, &str)| {
-            (manifest.hash(), manifest.size(), *kind, (*mime).to_owned(), hex::encode(manifest.to_binary()))
-        };
-        let rows: Vec<_> = blobs.iter().map(row).collect();
-        let rows = serde_json::to_string(&rows)?;
-        sqlx::query(
-            "INSERT INTO blobs (hash, size, kind, mime)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
-             ON CONFLICT (hash) DO NOTHING",
-        )
-        .bind(&rows)
-        .execute(&mut **tx)
-        .await?;
-        sqlx::query(
-            "INSERT INTO blob_pieces (hash, pieces) SELECT value ->> 0, unhex(value ->> 4) FROM json_each(?) WHERE TRUE
-             ON CONFLICT (hash) DO NOTHING",
-        )
-        .bind(&rows)
-        .execute(&mut **tx)
-        .await?;
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO blobs (hash, size, kind, mime) ");
+        insert.push_values(blobs, |mut row, (manifest, kind, mime)| {
+            row.push_bind(manifest.hash().to_string())
+                .push_bind(manifest.size().cast_signed())
+                .push_bind(kind.as_str())
+                .push_bind(*mime);
+        });
+        insert.push(" ON CONFLICT (hash) DO NOTHING").build().execute(&mut **tx).await?;
+    }
+    let lists: Vec<_> = blobs.iter().filter(|(manifest, ..)| manifest.piece_count() > 1).collect();
+    for lists in lists.chunks(AT_ONCE) {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO blob_pieces (hash, pieces) ");
+        insert.push_values(lists, |mut row, (manifest, ..)| {
+            row.push_bind(manifest.hash().to_string()).push_bind(manifest.to_binary());
+        });
+        insert.push(" ON CONFLICT (hash) DO UPDATE SET pieces = excluded.pieces WHERE pieces <> excluded.pieces");
+        insert.build().execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -91,29 +90,55 @@ pub(super) async fn all(library: &Library) -> Result<BTreeMap<BlobHash, BlobRow>
 }
 
 pub(super) async fn manifest(library: &Library, hash: BlobHash) -> Result<Option<Manifest>, EngineError> {
-    Ok(manifests(library, &[hash]).await?.remove(&hash))
+    let Manifests { mut good, damaged } = manifests(library, &[hash]).await?;
+    match damaged.is_empty() {
+        true => Ok(good.remove(&hash)),
+        false => Err(EngineError::Service {
+            code: ErrorCode::BadManifest,
+            detail: format!("the list of pieces of {hash} is damaged on this device"),
+            retry_after_ms: None,
+        }),
+    }
 }
 
-pub(super) async fn manifests(
-    library: &Library,
-    hashes: &[BlobHash],
-) -> Result<BTreeMap<BlobHash, Manifest>, EngineError> {
+/// What is known of some blobs.
+#[derive(Debug, Default)]
+pub(crate) struct Manifests {
+    pub(crate) good: BTreeMap<BlobHash, Manifest>,
+    /// Their lists of pieces don't fold into their hashes any more: they were proven when they were written, so the database
+    /// was damaged. They are to be asked for again.
+    pub(crate) damaged: Vec<BlobHash>,
+}
+
+pub(super) async fn manifests(library: &Library, hashes: &[BlobHash]) -> Result<Manifests, EngineError> {
     let rows = sqlx::query(
-        "SELECT hash, size, pieces FROM blobs JOIN blob_pieces USING (hash)
-         WHERE hash IN (SELECT value FROM json_each(?))",
+        "SELECT b.hash, b.size, p.pieces FROM json_each(?) j CROSS JOIN blobs b ON b.hash = j.value
+         LEFT JOIN blob_pieces p ON p.hash = b.hash",
     )
     .bind(serde_json::to_string(hashes)?)
     .fetch_all(library.readers())
     .await?;
-    let read = |row| {
+    let mut manifests = Manifests::default();
+    for row in &rows {
         let hash = super::read_hash(row)?;
-        let size = row.try_get::<i64, _>("size")?.cast_unsigned();
-        let pieces: Vec<u8> = row.try_get("pieces")?;
-        // It was proven when it was written; a row that no longer folds is a damaged database, not a blob.
-        let manifest = Manifest::from_binary(hash, size, &pieces);
-        Ok((hash, manifest.map_err(|error| EngineError::Unreadable(error.to_string()))?))
-    };
-    rows.iter().map(read).collect()
+        let size: i64 = row.try_get("size")?;
+        let pieces: Option<&[u8]> = row.try_get("pieces")?;
+        let manifest = match pieces {
+            Some(pieces) if !pieces.is_empty() => Manifest::from_binary(hash, size.cast_unsigned(), pieces),
+            // Of a single piece, or it lost its list.
+            _ => Manifest::new(hash, size.cast_unsigned(), vec![*hash.as_bytes()]),
+        };
+        match manifest {
+            Ok(manifest) => {
+                manifests.good.insert(hash, manifest);
+            }
+            Err(error) => {
+                tracing::error!(%hash, %error, "a list of pieces is damaged");
+                manifests.damaged.push(hash);
+            }
+        }
+    }
+    Ok(manifests)
 }
 
 /// What whole blobs take of the disk: a sum over an index.

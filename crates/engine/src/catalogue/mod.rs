@@ -3,6 +3,7 @@
 //! Everything a screen needs is read from this device; only a library that was never fetched is fetched before it is shown.
 
 mod lost;
+mod outlines;
 pub(crate) mod pulled;
 pub(crate) mod rows;
 mod shelves;
@@ -31,6 +32,7 @@ use crate::{
     settings::SettingsStore,
 };
 pub(crate) use lost::lost_units;
+pub(crate) use outlines::{outlines, shares, units_of};
 use pulled::Applied;
 use shelves::Paint;
 use view::{CourseSummary, LessonView, LibraryView, QualityChoice, UnitView};

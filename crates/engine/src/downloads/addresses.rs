@@ -12,17 +12,13 @@ use std::{
 use async_trait::async_trait;
 use carrel_model::{
     BlobHash, ErrorCode, ProfileId, TimeMs,
-    wire::{content::UrlWanted, downloads::Authorized},
+    wire::content::UrlWanted,
 };
 use carrel_transfer::{Broker, ResolveReason, Signed, Signer, Source, SourceError};
 use url::Url;
 
-use super::rooms::Rooms;
+use super::{grant::Granted, rooms::Rooms};
 use crate::{EngineError, blobs::read_hash, library::Library, ports::Clock, rows::parsed};
-
-/// Addresses that came with an authorisation and are kept: what is fetched within their time. A unit of 50,000 items would
-/// fill the memory with addresses that expire before their turn comes.
-const KEPT_OF_A_GRANT: usize = 400;
 
 /// The brokers of all learners.
 #[derive(Debug)]
@@ -69,11 +65,11 @@ impl Addresses {
     }
 
     /// Keeps what came with an authorisation. An address that can't be read is asked for again when its turn comes.
-    pub(super) fn keep(&self, profile: ProfileId, granted: &Authorized) {
+    pub(super) fn keep(&self, profile: ProfileId, granted: &Granted) {
         let desk = self.of(profile);
-        for blob in granted.blobs.iter().take(KEPT_OF_A_GRANT) {
-            if let Some(source) = source(&blob.url, blob.url_expires_at) {
-                desk.broker.keep(blob.manifest.hash(), source, Some(granted.server_time));
+        for (hash, address, expires_at) in &granted.addresses {
+            if let Some(source) = source(address, *expires_at) {
+                desk.broker.keep(*hash, source, Some(granted.server_time));
             }
         }
     }

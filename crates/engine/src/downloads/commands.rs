@@ -1,4 +1,5 @@
-//! What a learner does to downloads: stop, go on, call off, try again. Their order is in [`super::order`].
+//! What a learner does to downloads: stop, go on, call off, try again. Their order is in [`super::order`], what is
+//! done to all of them in [`super::all`].
 
 use carrel_model::{
     DownloadId, ErrorCode, ProfileId,
@@ -10,9 +11,9 @@ use super::{
     queue::Queue,
     rows::{self, Change, DownloadRow},
     start,
-    view::{DownloadView, DownloadsView, StartDownload},
+    view::{DownloadView, StartDownload},
 };
-use crate::{EngineError, EngineEvent, library::WriteTx};
+use crate::{EngineError, library::WriteTx};
 
 pub(super) async fn pause(queue: &Queue, profile: ProfileId, id: DownloadId) -> Result<DownloadView, EngineError> {
     act(queue, profile, &[id], DownloadAction::Pause).await?;
@@ -23,37 +24,8 @@ pub(super) async fn pause(queue: &Queue, profile: ProfileId, id: DownloadId) -> 
 pub(super) async fn resume(queue: &Queue, profile: ProfileId, id: DownloadId) -> Result<DownloadView, EngineError> {
     act(queue, profile, &[id], DownloadAction::Resume).await?;
     queue.settle().await?;
-    queue.wake.notify_one();
+    queue.news.tell(&[id]);
     queue.one(profile, id).await
-}
-
-pub(super) async fn pause_all(queue: &Queue, profile: ProfileId) -> Result<DownloadsView, EngineError> {
-    act_on_all(queue, profile, DownloadAction::Pause, DownloadState::is_active).await?;
-    queue.stop_unneeded().await?;
-    queue.list(profile).await
-}
-
-pub(super) async fn resume_all(queue: &Queue, profile: ProfileId) -> Result<DownloadsView, EngineError> {
-    act_on_all(queue, profile, DownloadAction::Resume, |state| state == DownloadState::Paused).await?;
-    queue.settle().await?;
-    queue.wake.notify_one();
-    queue.list(profile).await
-}
-
-/// The caller gets the whole list; others who listen are told to read it.
-async fn act_on_all(
-    queue: &Queue,
-    profile: ProfileId,
-    action: DownloadAction,
-    from: impl Fn(DownloadState) -> bool,
-) -> Result<(), EngineError> {
-    let mut tx = queue.library.write().await?;
-    let changed = rows::act_on_all(&mut tx, profile, action, from).await?;
-    tx.commit().await?;
-    if changed > 0 {
-        queue.events.send(EngineEvent::Resync);
-    }
-    Ok(())
 }
 
 /// Moves downloads to the state after an action, all or none.
@@ -71,31 +43,37 @@ async fn act(queue: &Queue, profile: ProfileId, ids: &[DownloadId], action: Down
 pub(super) async fn cancel(queue: &Queue, profile: ProfileId, id: DownloadId) -> Result<DownloadView, EngineError> {
     let mut tx = queue.library.write().await?;
     let row = rows::get(&mut *tx, profile, id).await?;
-    let cancelled = row.after(DownloadAction::Cancel)?;
-    let older = row.usable_generation > 0 && row.usable_generation != row.generation;
-    if older {
-        keep_older(&mut tx, &row).await?;
-    } else {
-        rows::set_state(&mut tx, id, cancelled, Change::default()).await?;
-        sqlx::query("UPDATE downloads SET usable_generation = 0, completed_at = NULL WHERE id = ?")
-            .bind(id.to_string())
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query("DELETE FROM download_items WHERE download_id = ?").bind(id.to_string()).execute(&mut *tx).await?;
-        items::recount(&mut tx, id).await?;
-        queue.rooms.enqueue(&mut tx, profile, &row.report(cancelled, 0, false)).await?;
-    }
+    let has_older = call_off(queue, &mut tx, &row).await?;
     tx.commit().await?;
-    if older {
+    if has_older {
         // What was usable may have been found damaged meanwhile: then it isn't complete, and is fetched.
         queue.settle().await?;
     }
+    queue.news.tell(&[id]);
     queue.release().await?;
     queue.publish(&[id]).await?;
     queue.one(profile, id).await
 }
 
-async fn keep_older(tx: &mut WriteTx, row: &DownloadRow) -> Result<(), EngineError> {
+/// As [`cancel`], within a transaction; true: an older version of it stays.
+pub(super) async fn call_off(queue: &Queue, tx: &mut WriteTx, row: &DownloadRow) -> Result<bool, EngineError> {
+    let cancelled = row.after(DownloadAction::Cancel)?;
+    if row.usable_generation > 0 && row.usable_generation != row.generation {
+        keep_older(tx, row).await?;
+        return Ok(true);
+    }
+    rows::set_state(tx, row.id, cancelled, Change::default()).await?;
+    sqlx::query("UPDATE downloads SET usable_generation = 0, completed_at = NULL WHERE id = ?")
+        .bind(row.id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query("DELETE FROM download_items WHERE download_id = ?").bind(row.id.to_string()).execute(&mut **tx).await?;
+    items::recount(tx, row.id).await?;
+    queue.rooms.enqueue(tx, row.profile_id, &row.report(cancelled, 0, false)).await?;
+    Ok(false)
+}
+
+pub(super) async fn keep_older(tx: &mut WriteTx, row: &DownloadRow) -> Result<(), EngineError> {
     let back = match row.state {
         DownloadState::Paused => DownloadAction::Resume,
         DownloadState::Failed => DownloadAction::Retry,
@@ -141,7 +119,7 @@ pub(super) async fn retry(queue: &Queue, profile: ProfileId, id: DownloadId) -> 
     if granted_still {
         act(queue, profile, &[id], DownloadAction::Retry).await?;
         queue.settle().await?;
-        queue.wake.notify_one();
+        queue.news.tell(&[id]);
         return queue.one(profile, id).await;
     }
     if !expired && !matches!(row.state, DownloadState::Failed | DownloadState::Cancelled | DownloadState::Expired) {

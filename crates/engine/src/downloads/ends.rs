@@ -45,9 +45,8 @@ pub(super) enum JobError {
     Store(EngineError),
 }
 
-/// Puts in place what came whole, completes what is complete by that, and decides about the rest. True: something failed,
-/// so reasons to wait have changed.
-pub(super) async fn finish(queue: &Queue, all: Vec<Result<Ended, JoinError>>, network: NetworkState) -> bool {
+/// Puts in place what came whole, completes what is complete by that, and decides about the rest.
+pub(super) async fn finish(queue: &Queue, all: Vec<Result<Ended, JoinError>>, network: NetworkState) {
     let mut parts = Vec::new();
     let mut here = Vec::new();
     let mut failed = Vec::new();
@@ -82,11 +81,9 @@ pub(super) async fn finish(queue: &Queue, all: Vec<Result<Ended, JoinError>>, ne
         }
     }
     drop(parts);
-    let worse = !failed.is_empty();
     if let Err(error) = follow(queue, &here, failed, network).await {
         tracing::error!(%error, "the end of a transfer could not be written down");
     }
-    worse
 }
 
 /// A panic in a transfer ends the downloads it served, and nothing else.
@@ -148,6 +145,7 @@ async fn follow(
         }
     }
     tx.commit().await?;
+    queue.news.tell(&changed);
     queue.publish(&changed).await?;
     for (id, code) in &given_up {
         queue.fail(*id, *code).await?;

@@ -8,18 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason};
-use futures_util::TryStreamExt as _;
 use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
 
-use super::{
-    rows::own_conditions,
-    scheduler::Wishes,
-    view::OwnConditions,
-};
+use super::{rows::own_conditions, scheduler::Wishes, view::OwnConditions};
 use crate::{
     EngineError,
     blobs::read_hash,
-    library::WriteTx,
+    library::Library,
     rows::{parsed, unsigned},
     sync::view::NetworkState,
 };
@@ -81,6 +76,9 @@ impl Bound {
     }
 }
 
+/// Reasons that are written in one transaction.
+const LABELLED_AT_ONCE: usize = 500;
+
 /// The blobs that come next, in the order of the queue and of each download.
 pub(super) const NEXT: &str = concat!(
     "
@@ -140,20 +138,13 @@ pub(super) async fn of_blob(
     wish: &Wish<'_>,
 ) -> Result<Option<Next>, EngineError> {
     let wishes = Bound::of(wish.wishes)?;
-    let mut query = sqlx::query(OF_BLOB)
-        .bind(hash.to_string())
-        .bind(wish.now.as_ms())
-        .bind(serde_json::to_string(wish.signed_in)?);
+    let mut query =
+        sqlx::query(OF_BLOB).bind(hash.to_string()).bind(wish.now.as_ms()).bind(serde_json::to_string(wish.signed_in)?);
     // What `held_by_wishes` names begins with ?8.
     for _ in 4..8 {
         query = query.bind(None::<i64>);
     }
-    let row = query
-        .bind(wishes.0)
-        .bind(wishes.1)
-        .bind(wishes.2)
-        .fetch_optional(readers)
-        .await?;
+    let row = query.bind(wishes.0).bind(wishes.1).bind(wishes.2).fetch_optional(readers).await?;
     row.as_ref().map(read_next).transpose()
 }
 
@@ -253,8 +244,7 @@ const STATE: &str = "CASE WHEN d.id IN (SELECT value FROM json_each(?2)) THEN 'd
 ///
 /// The states follow `DownloadState::after`: every state of the queue may be requeued, and what is pending may start.
 pub(super) async fn label(
-    readers: &SqlitePool,
-    write: impl AsyncFnOnce() -> Result<WriteTx, sqlx::Error>,
+    library: &Library,
     around: &Surroundings<'_>,
     only: Option<&[DownloadId]>,
 ) -> Result<Vec<DownloadId>, EngineError> {
@@ -275,13 +265,24 @@ pub(super) async fn label(
     );
     let differs = format!(
         "d.deleted_at IS NULL AND d.state IN ('pending', 'downloading', 'verifying')
-         AND (d.wait_reason IS NOT {REASON} OR d.state <> {STATE}) {}",
-        if only.is_some() { "AND d.id IN (SELECT value FROM json_each(?7))" } else { "" }
+         AND (d.wait_reason IS NOT {REASON} OR d.state <> {STATE})"
+    );
+    let look = if only.is_some() {
+        format!("SELECT d.id, 0 AS place FROM json_each(?7) j CROSS JOIN downloads d ON d.id = j.value WHERE {differs}")
+    } else {
+        format!(
+            "SELECT d.id, d.rowid AS place FROM downloads d NOT INDEXED WHERE d.rowid > ?11 AND {differs}
+             ORDER BY d.rowid LIMIT {LABELLED_AT_ONCE}"
+        )
+    };
+    let update = format!(
+        "UPDATE downloads AS d SET wait_reason = {REASON}, state = {STATE}
+         WHERE d.id IN (SELECT value FROM json_each(?7)) AND {differs} RETURNING id"
     );
     let only = only.map(serde_json::to_string).transpose()?;
     let wishes = Bound::of(around.wishes)?;
     macro_rules! bound {
-        ($sql:expr) => {
+        ($sql:expr, $only:expr, $after:expr) => {
             sqlx::query($sql)
                 .bind(&signed_in)
                 .bind(&running)
@@ -289,30 +290,41 @@ pub(super) async fn label(
                 .bind(around.now.as_ms())
                 .bind(around.room.map(|room| crate::rows::signed(room.bytes)))
                 .bind(&begun)
-                .bind(&only)
+                .bind($only)
                 .bind(&wishes.0)
                 .bind(&wishes.1)
                 .bind(&wishes.2)
+                .bind($after)
         };
     }
-    // Most looks change nothing: then nobody waits for the writer.
-    let look = format!("SELECT 1 FROM downloads d WHERE {differs} LIMIT 1");
-    if bound!(&look).fetch_optional(readers).await?.is_none() {
-        return Ok(Vec::new());
-    }
-    let mut tx = write().await?;
-    let update =
-        format!("UPDATE downloads AS d SET wait_reason = {REASON}, state = {STATE} WHERE {differs} RETURNING id");
-    let changed = {
-        let mut rows = bound!(&update).fetch(&mut *tx);
-        let mut changed = Vec::new();
-        while let Some(row) = rows.try_next().await? {
+    let mut changed = Vec::new();
+    let mut after = i64::MIN;
+    loop {
+        // Most looks change nothing: then nobody waits for the writer. Nor does anybody wait for long where all change.
+        let found = bound!(&look, &only, after).fetch_all(library.readers()).await?;
+        let Some(last) = found.last() else { return Ok(changed) };
+        after = last.try_get("place")?;
+        let ids = found.iter().map(|row| parsed(row, "id")).collect::<Result<Vec<DownloadId>, _>>()?;
+        let mut tx = library.write().await?;
+        for row in bound!(&update, serde_json::to_string(&ids)?, after).fetch_all(&mut *tx).await? {
             changed.push(parsed(&row, "id")?);
         }
-        changed
-    };
-    tx.commit().await?;
-    Ok(changed)
+        tx.commit().await?;
+        if only.is_some() || found.len() < LABELLED_AT_ONCE {
+            return Ok(changed);
+        }
+    }
+}
+
+/// When waits have ended by themselves: downloads whose reason is over.
+pub(super) const DUE: &str = "
+    SELECT id FROM downloads INDEXED BY downloads_retry
+    WHERE deleted_at IS NULL AND state IN ('pending', 'downloading', 'verifying') AND retry_at IS NOT NULL
+      AND retry_at <= ? AND wait_reason IS NOT NULL";
+
+pub(super) async fn due(readers: &SqlitePool, now: TimeMs) -> Result<Vec<DownloadId>, EngineError> {
+    let rows = sqlx::query(DUE).bind(now.as_ms()).fetch_all(readers).await?;
+    rows.iter().map(|row| parsed(row, "id")).collect()
 }
 
 /// Queued downloads that need one of these blobs.

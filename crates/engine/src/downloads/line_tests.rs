@@ -79,7 +79,15 @@ async fn some_queue(device: &Device) -> Vec<Queued> {
         .execute(&mut *tx)
         .await
         .unwrap();
-        queue.push(Queued { id: download, profile, priority: 5, position: i64::from(n), retry, own, blobs: Vec::new() });
+        queue.push(Queued {
+            id: download,
+            profile,
+            priority: 5,
+            position: i64::from(n),
+            retry,
+            own,
+            blobs: Vec::new(),
+        });
     }
     tx.commit().await.unwrap();
     queue
@@ -113,8 +121,8 @@ async fn reasons_written_by_sql_are_those_of_the_scheduler() {
                 let now = TimeMs::from_ms(1_000);
                 let (signed_in, running) = (&signed_in, &running);
                 let around = Surroundings { now, network, drive_is_here, signed_in, wishes, running, room: None };
-                label(library.readers(), async || library.write().await, &around, None).await.unwrap();
-                let again = label(library.readers(), async || library.write().await, &around, None).await.unwrap();
+                label(&library, &around, None).await.unwrap();
+                let again = label(&library, &around, None).await.unwrap();
                 assert_eq!(again, [], "a second look changes nothing");
                 let conditions = Conditions {
                     now,

@@ -13,13 +13,18 @@
 //! [`Downloads::space`] the room on the disk. What this room needs of others is in `rooms`.
 
 mod addresses;
+mod all;
+mod awake;
 mod commands;
 mod ends;
+mod enqueue;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod grant;
 mod items;
 mod line;
 mod live;
+mod news;
 mod offline;
 mod order;
 mod queue;
@@ -47,7 +52,7 @@ use crate::{
 };
 use queue::Queue;
 use rooms::Rooms;
-use view::{DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority, StartDownload};
+use view::{CourseStarted, DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority, StartCourse, StartDownload};
 
 pub use offline::{NOT_DOWNLOADED, OfflineStates, offline_states};
 
@@ -120,12 +125,32 @@ impl Downloads {
 
     /// Stops all.
     pub async fn pause_all(&self, profile: ProfileId) -> Result<DownloadsView, EngineError> {
-        commands::pause_all(&self.queue, profile).await
+        all::pause(&self.queue, profile).await
     }
 
     /// Lets all paused ones go on.
     pub async fn resume_all(&self, profile: ProfileId) -> Result<DownloadsView, EngineError> {
-        commands::resume_all(&self.queue, profile).await
+        all::resume(&self.queue, profile).await
+    }
+
+    /// Calls off all that are not finished.
+    pub async fn cancel_all(&self, profile: ProfileId) -> Result<DownloadsView, EngineError> {
+        all::cancel(&self.queue, profile).await
+    }
+
+    /// Tries again all that have failed.
+    pub async fn retry_all(&self, profile: ProfileId) -> Result<DownloadsView, EngineError> {
+        all::retry(&self.queue, profile).await
+    }
+
+    /// Takes a whole course along: each of its units is a download.
+    pub async fn start_course(&self, profile: ProfileId, request: StartCourse) -> Result<CourseStarted, EngineError> {
+        all::start_course(&self.queue, profile, request).await
+    }
+
+    /// Makes a waiting one the next: before all others, with the highest priority; durable when this returns.
+    pub async fn first(&self, profile: ProfileId, id: DownloadId) -> Result<DownloadView, EngineError> {
+        order::first(&self.queue, profile, id).await
     }
 
     /// Moves a waiting one within the queue, into the priority of its new neighbour; durable when this returns.
@@ -152,7 +177,7 @@ impl Downloads {
 
     /// Of these blobs with their sizes, the bytes that are not on this device yet.
     pub(crate) async fn net_bytes(&self, blobs: &[(BlobHash, u64)]) -> Result<u64, EngineError> {
-        start::net_bytes(&self.queue, blobs).await
+        enqueue::net_bytes(&self.queue, blobs).await
     }
 
     /// Room on the disk, with what the queue has reserved.
@@ -173,7 +198,16 @@ impl Downloads {
 
     /// Something outside changed that waits may depend on: a sign-in, settings, freed space.
     pub(crate) fn wake(&self) {
-        self.queue.wake.notify_one();
+        self.queue.news.tell_all();
+    }
+
+    /// Another learner sits down: what is fetched for others stops where it is, and goes on when they are back. What both
+    /// need begins again at once, for this one.
+    pub(crate) fn pause_others(&self, learner: Option<ProfileId>) {
+        for fetch in self.queue.live.all().values().filter(|fetch| Some(fetch.profile) != learner) {
+            fetch.control.pause();
+        }
+        self.wake();
     }
 
     /// Ends transfers nobody needs any more, removes blobs nobody refers to, and tells who listens. After anything that

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use carrel_model::{LessonId, ProfileId, TimeMs, UnitId, download::DownloadState};
+use carrel_model::{DownloadId, LessonId, ProfileId, TimeMs, UnitId, download::DownloadState};
 use sqlx::{Row as _, SqlitePool};
 
 use super::rows::optional;
@@ -46,6 +46,30 @@ impl OfflineStates {
     }
 }
 
+/// The catalogue lists an asset of the download `d`, none of whose renditions is what was downloaded.
+macro_rules! outdated {
+    () => {
+        "SELECT 1 FROM unit_assets a JOIN assets s ON s.profile_id = a.profile_id AND s.id = a.asset_id
+         WHERE a.profile_id = d.profile_id AND a.unit_id = d.unit_id
+           AND (d.lesson_id = '' OR s.lesson_id = d.lesson_id)
+           AND EXISTS (SELECT 1 FROM renditions r WHERE r.profile_id = a.profile_id AND r.asset_id = a.asset_id)
+           AND NOT EXISTS (
+               SELECT 1 FROM renditions r CROSS JOIN download_items i ON i.hash = r.hash
+               WHERE r.profile_id = a.profile_id AND r.asset_id = a.asset_id
+                 AND i.download_id = d.id AND i.generation = d.usable_generation)"
+    };
+}
+
+/// Whether the catalogue lists something newer than this download has.
+pub(super) async fn is_outdated(readers: &SqlitePool, id: DownloadId) -> Result<bool, EngineError> {
+    let found =
+        sqlx::query(concat!("SELECT 1 FROM downloads d WHERE d.id = ? AND EXISTS (", outdated!(), ")"))
+            .bind(id.to_string())
+            .fetch_optional(readers)
+            .await?;
+    Ok(found.is_some())
+}
+
 /// Reads them. `now` is trusted time: what has passed its last day is `expired`.
 ///
 /// *Ready offline* says that every blob of the unit (or lesson) is verified on disk. *Update available* says so too, and
@@ -56,7 +80,7 @@ pub async fn offline_states(
     now: TimeMs,
 ) -> Result<OfflineStates, EngineError> {
     let rows = sqlx::query(
-        "WITH mine AS (
+        concat!("WITH mine AS (
              SELECT i.download_id, i.generation, i.lesson_id, i.hash, b.state, b.size,
                     CASE b.state WHEN 'present' THEN b.size ELSE b.verified_bytes END AS done
              FROM download_items i JOIN blobs b USING (hash) WHERE i.profile_id = ?1
@@ -67,18 +91,11 @@ pub async fn offline_states(
                 COALESCE(SUM(m.size), 0) AS total, COALESCE(SUM(m.done), 0) AS done,
                 COALESCE(SUM(m.state <> 'present'), 0) AS missing,
                 d.state = 'completed' AND EXISTS (
-                    SELECT 1 FROM unit_assets a JOIN assets s ON s.profile_id = a.profile_id AND s.id = a.asset_id
-                    WHERE a.profile_id = d.profile_id AND a.unit_id = d.unit_id
-                      AND (d.lesson_id = '' OR s.lesson_id = d.lesson_id)
-                      AND EXISTS (SELECT 1 FROM renditions r WHERE r.profile_id = a.profile_id AND r.asset_id = a.asset_id)
-                      AND NOT EXISTS (
-                          SELECT 1 FROM renditions r JOIN download_items i ON i.hash = r.hash
-                          WHERE r.profile_id = a.profile_id AND r.asset_id = a.asset_id
-                            AND i.download_id = d.id AND i.generation = d.usable_generation)
+                    ", outdated!(), "
                 ) AS outdated
          FROM downloads d LEFT JOIN mine m ON m.download_id = d.id
          WHERE d.profile_id = ?1 AND d.deleted_at IS NULL AND d.state <> 'cancelled'
-         GROUP BY d.id, m.generation, m.lesson_id",
+         GROUP BY d.id, m.generation, m.lesson_id"),
     )
     .bind(profile.to_string())
     .fetch_all(readers)

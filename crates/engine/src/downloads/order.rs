@@ -6,12 +6,15 @@
 use carrel_model::{DownloadId, ErrorCode, ProfileId, download::DownloadState};
 
 use super::{
+    enqueue::POSITION_STEP,
     queue::Queue,
     rows::{self, DownloadRow},
-    start::POSITION_STEP,
     view::{DownloadView, MoveDownload, SetConditions, SetPriority},
 };
 use crate::{EngineError, library::WriteTx};
+
+/// The priority of what is wanted before all else.
+const HIGHEST: u8 = 10;
 
 /// So many rows move apart at first; eight times as many where that isn't enough.
 const FEW: i64 = 32;
@@ -31,7 +34,7 @@ pub(super) async fn reorder(
         };
         place(&mut tx, row.id, priority, position).await?;
         tx.commit().await?;
-        queue.wake.notify_one();
+        queue.news.tell(&[]);
         queue.publish(&[row.id]).await?;
     }
     queue.one(profile, row.id).await
@@ -51,7 +54,7 @@ pub(super) async fn set_priority(
     if row.priority != request.priority {
         place(&mut tx, row.id, request.priority, row.position).await?;
         tx.commit().await?;
-        queue.wake.notify_one();
+        queue.news.tell(&[]);
         queue.publish(&[row.id]).await?;
     }
     queue.one(profile, row.id).await
@@ -74,9 +77,27 @@ pub(super) async fn set_conditions(
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        queue.wake.notify_one();
+        queue.news.tell(&[row.id]);
         queue.publish(&[row.id]).await?;
     }
+    queue.one(profile, row.id).await
+}
+
+/// Puts a waiting download before all others: with the highest priority, above whatever has it.
+pub(super) async fn first(queue: &Queue, profile: ProfileId, id: DownloadId) -> Result<DownloadView, EngineError> {
+    let mut tx = queue.library.write().await?;
+    let row = movable(&mut tx, profile, id).await?;
+    let top: Option<i64> = sqlx::query_scalar(
+        "SELECT MIN(position) FROM downloads WHERE deleted_at IS NULL AND priority = ? AND id <> ?",
+    )
+    .bind(HIGHEST)
+    .bind(id.to_string())
+    .fetch_one(&mut *tx)
+    .await?;
+    place(&mut tx, row.id, HIGHEST, top.map_or(row.position, |top| top.saturating_sub(POSITION_STEP))).await?;
+    tx.commit().await?;
+    queue.news.tell(&[]);
+    queue.publish(&[row.id]).await?;
     queue.one(profile, row.id).await
 }
 

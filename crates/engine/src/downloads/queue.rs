@@ -7,13 +7,13 @@ use std::{
 
 use carrel_model::{BlobHash, DownloadId, ErrorCode, ProfileId, download::DownloadAction};
 use carrel_transfer::{Fetcher, Urgency};
-use tokio::sync::Notify;
 
 use super::{
     DownloadsParts,
     addresses::Addresses,
-    line,
+    enqueue, line,
     live::Live,
+    news::NewsBoard,
     rooms::Rooms,
     rows::{self, Change, DownloadRow},
     view::{DownloadView, DownloadsView},
@@ -48,21 +48,22 @@ pub(super) struct Queue {
     pub(super) addresses: Addresses,
     /// What is being played and isn't here: it comes before everything else.
     pub(super) playing: Mutex<BTreeSet<BlobHash>>,
-    /// The queue is to be looked at.
-    pub(super) wake: Notify,
+    /// What the runner is to look at.
+    pub(super) news: NewsBoard,
 }
 
 impl Queue {
     pub(super) fn new(parts: DownloadsParts) -> Self {
         let DownloadsParts { library, blobs, rooms, events, clock, fetcher } = parts;
         let addresses = Addresses::new(library.clone(), Arc::clone(&rooms), Arc::clone(&clock));
-        let (live, wake) = (Live::default(), Notify::new());
-        Self { library, blobs, rooms, events, clock, fetcher, live, addresses, playing: Mutex::default(), wake }
+        let (live, news) = (Live::default(), NewsBoard::default());
+        Self { library, blobs, rooms, events, clock, fetcher, live, addresses, playing: Mutex::default(), news }
     }
 
     /// After a start: what was running waits for its turn again, what the scan found damaged is fetched again, and what was
     /// deleted for longer than it can be undone is released.
     pub(super) async fn recover(&self) -> Result<(), EngineError> {
+        enqueue::undo_unfinished(self).await?;
         let mut tx = self.library.write().await?;
         // Every state of the queue may be requeued.
         sqlx::query(
@@ -272,7 +273,7 @@ impl Queue {
                 .await?;
         }
         tx.commit().await?;
-        self.wake.notify_one();
+        self.news.tell(&ids);
         self.publish(&ids).await?;
         self.events.send(EngineEvent::Storage);
         Ok(())
@@ -292,7 +293,7 @@ impl Queue {
             }
         }
         *playing = blobs;
-        self.wake.notify_one();
+        self.news.tell(&[]);
     }
 
     /// What is being played and isn't here: the blobs it may be.
@@ -306,8 +307,10 @@ impl Queue {
         let freed = self.blobs.sweep().await?;
         if freed > 0 {
             self.events.send(EngineEvent::Storage);
+            // Some may have waited for the room.
+            self.news.tell_all();
         }
-        self.wake.notify_one();
+        self.news.tell(&[]);
         Ok(freed)
     }
 

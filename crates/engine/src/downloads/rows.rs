@@ -1,7 +1,11 @@
 //! The table `downloads`: reading it as it is, and moving a download from state to state. Its queue is in [`super::line`],
 //! its items are in [`super::items`].
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    str::FromStr,
+};
 
 use carrel_model::{
     AssetId, CourseId, DownloadId, ErrorCode, LessonId, ProfileId, TimeMs, UnitId,
@@ -107,6 +111,7 @@ impl DownloadRow {
             bytes_per_second: 0,
             seconds_left: None,
             priority: self.priority,
+            position: self.position,
             created_at: self.created_at,
             completed_at: self.completed_at,
             expires_at: self.expires_at,
@@ -192,6 +197,28 @@ pub(crate) async fn of_wish(
     .fetch_optional(readers)
     .await?;
     row.as_ref().map(DownloadRow::read).transpose()
+}
+
+/// The downloads of these units and their lessons that were not deleted, by wish.
+pub(crate) async fn of_units(
+    executor: impl SqliteExecutor<'_>,
+    profile: ProfileId,
+    units: &BTreeSet<UnitId>,
+) -> Result<BTreeMap<(UnitId, Option<LessonId>), DownloadRow>, EngineError> {
+    // Read one by one: as SQLite gives them, rows take ten times the memory.
+    sqlx::query(
+        "SELECT d.* FROM json_each(?2) j CROSS JOIN downloads d INDEXED BY downloads_by_wish
+             ON d.profile_id = ?1 AND d.unit_id = j.value AND d.deleted_at IS NULL",
+    )
+    .bind(profile.to_string())
+    .bind(serde_json::to_string(units)?)
+    .fetch(executor)
+    .map(|row| {
+        let row = DownloadRow::read(&row?)?;
+        Ok(((row.unit_id, row.lesson_id), row))
+    })
+    .try_collect()
+    .await
 }
 
 /// What becomes of a download besides its state.

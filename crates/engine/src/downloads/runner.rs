@@ -10,20 +10,22 @@ use std::{
     time::Duration,
 };
 
-use carrel_model::{BlobHash, DownloadId, ProfileId, TimeMs, download::WaitReason, pieces::Manifest};
+use carrel_model::{BlobHash, DownloadId, ErrorCode, ProfileId, TimeMs, download::WaitReason, pieces::Manifest};
 use carrel_transfer::{Control, FetchRequest, Journal, Sources, Urgency};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
     addresses::Desk,
+    awake::Awake,
     ends::{self, Brought, Ended, JobError},
     line::{self, Next, Room, Surroundings, Wish},
     live::Running,
+    news::News,
     queue::Queue,
     scheduler::{self, Conditions, DEFAULT_CONCURRENCY, Fetching, GROUP, Plan, Queued, Wanted, Wishes},
     told::Told,
 };
-use crate::{EngineError, network::device::DeviceView, sync::view::NetworkState};
+use crate::{EngineError, blobs::Manifests, network::device::DeviceView, sync::view::NetworkState};
 
 /// A failure of the database or the disk while planning is no reason to spin.
 const AFTER_FAULT: Duration = Duration::from_secs(5);
@@ -36,10 +38,17 @@ const LOOK_AT_THE_CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped; transfers end with it.
 pub(super) async fn run(queue: Arc<Queue>) {
-    let mut runner = Runner { network: queue.rooms.network(), device: queue.rooms.device(), jobs: JoinSet::new(), labelled: None, queue };
+    let mut runner = Runner {
+        network: queue.rooms.network(),
+        was_away: false,
+        device: queue.rooms.device(),
+        jobs: JoinSet::new(),
+        labelled: None,
+        awake: Awake::default(),
+        queue,
+    };
     let mut told = Told::default();
-    // Whether anything but a transfer has changed since the last look.
-    let mut news = true;
+    let mut news = News::All;
     loop {
         let wake_at = match runner.look(news).await {
             Ok(wake_at) => wake_at,
@@ -49,17 +58,21 @@ pub(super) async fn run(queue: Arc<Queue>) {
                 Some(Instant::now() + AFTER_FAULT)
             }
         };
-        news = runner.wait(wake_at, &mut told).await;
+        runner.wait(wake_at, &mut told).await;
+        news = runner.queue.news.take();
     }
 }
 
 struct Runner {
     queue: Arc<Queue>,
     network: watch::Receiver<(NetworkState, TimeMs)>,
+    /// The network went since it was last online: what was begun before hangs on connections that are dead.
+    was_away: bool,
     device: watch::Receiver<DeviceView>,
     jobs: JoinSet<Ended>,
     /// What the reasons to wait were last written by.
     labelled: Option<Labelled>,
+    awake: Awake,
 }
 
 /// What reasons to wait depend on, besides each download's own retries.
@@ -76,14 +89,16 @@ struct Labelled {
 }
 
 impl Runner {
-    /// Until something asks for a new plan; progress is all there is to tell till then. True: it wasn't the end of a
-    /// transfer alone.
-    async fn wait(&mut self, wake_at: Option<Instant>, told: &mut Told) -> bool {
+    /// Until something asks for a new plan; progress is all there is to tell till then.
+    async fn wait(&mut self, wake_at: Option<Instant>, told: &mut Told) {
         let queue = Arc::clone(&self.queue);
         loop {
             let telling = (!queue.live.is_empty()).then(|| told.next());
+            if telling.is_none() {
+                self.awake.rest();
+            }
             tokio::select! {
-                () = queue.wake.notified() => return true,
+                () = queue.news.told() => return,
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => {
                     // Whatever else has ended by now shares the syncs and the commit.
                     let mut all = vec![ended];
@@ -93,17 +108,42 @@ impl Runner {
                 }
                 Ok(()) = self.network.changed() => {
                     let now = self.network.borrow_and_update().0;
-                    network_changed(&queue, now).await;
-                    return true;
+                    return self.network_changed(now).await;
                 }
                 Ok(()) = self.device.changed() => {
                     self.device.borrow_and_update();
-                    return true;
+                    return queue.news.tell_all();
                 }
-                () = sleep_until(wake_at), if wake_at.is_some() => return true,
-                () = sleep_until(telling), if telling.is_some() => told.tell(&queue).await,
+                () = sleep_until(wake_at), if wake_at.is_some() => return,
+                () = sleep_until(telling), if telling.is_some() => {
+                    told.tell(&queue).await;
+                    if self.awake.slept(queue.clock.read()) {
+                        tracing::info!("the machine was asleep");
+                        queue.fetcher.reconnect();
+                    }
+                }
             }
         }
+    }
+
+    async fn network_changed(&mut self, now: NetworkState) {
+        let queue = &self.queue;
+        match now {
+            // A transfer would try for minutes and call it downloading; the queue names the cause and goes on by itself.
+            NetworkState::Offline => queue.live.all().values().for_each(|fetch| fetch.control.pause()),
+            NetworkState::Online => {
+                // That it is there becomes known with the first answer: then nothing has gone.
+                if std::mem::take(&mut self.was_away) {
+                    queue.fetcher.reconnect();
+                }
+                if let Err(error) = ends::forgive(queue).await {
+                    tracing::error!(%error, "waits could not be ended");
+                }
+            }
+            NetworkState::Limited | NetworkState::Unknown => {}
+        }
+        self.was_away |= matches!(now, NetworkState::Offline | NetworkState::Limited);
+        self.queue.news.tell_all();
     }
 
     fn state(&self) -> NetworkState {
@@ -111,7 +151,7 @@ impl Runner {
     }
 
     /// Plans, begins what may begin, and writes down who waits and why. Says when to look again.
-    async fn look(&mut self, news: bool) -> Result<Option<Instant>, EngineError> {
+    async fn look(&mut self, news: News) -> Result<Option<Instant>, EngineError> {
         let queue = Arc::clone(&self.queue);
         let readers = queue.library.readers();
         let was_here = self.labelled.as_ref().is_none_or(|labelled| labelled.drive_is_here);
@@ -147,11 +187,17 @@ impl Runner {
                 && before.signed_in == conditions.signed_in
                 && before.wishes == conditions.wishes
         });
-        // Where only transfers began or ended, only what they serve can have changed.
-        let touched: Option<Vec<DownloadId>> = before
-            .filter(|_| same && !news)
-            .map(|before| before.running.symmetric_difference(&running).copied().collect());
-        let changed = line::label(readers, async || queue.library.write().await, &surroundings, touched.as_deref());
+        let touched = match (before, news) {
+            // As the room becomes more or less, any may wait for it or not.
+            (Some(before), News::Of(mut ids)) if same && !tight => {
+                // What began or ended, and whose wait is over.
+                ids.extend(before.running.symmetric_difference(&running));
+                ids.extend(line::due(readers, conditions.now).await?);
+                Some(ids.into_iter().collect::<Vec<DownloadId>>())
+            }
+            _ => None,
+        };
+        let changed = line::label(&queue.library, &surroundings, touched.as_deref());
         queue.publish(&changed.await?).await?;
         let retry_at = line::first_retry(readers, conditions.now).await?.map(|at| until(&queue, at));
         let disk_at = (tight || !drive_is_here).then(|| Instant::now() + LOOK_AT_THE_DISK_EVERY);
@@ -172,8 +218,7 @@ impl Runner {
         let now = queue.clock.now();
         let device = *self.device.borrow();
         let mut limits = BTreeMap::new();
-        let mut wishes =
-            Wishes { without_wifi: (!device.counts_as_wifi()).then(BTreeSet::new), ..Wishes::default() };
+        let mut wishes = Wishes { without_wifi: (!device.counts_as_wifi()).then(BTreeSet::new), ..Wishes::default() };
         for profile in profiles {
             let settings = queue.rooms.settings(*profile).await?;
             limits.insert(*profile, usize::from(settings.concurrency.max(1)));
@@ -287,7 +332,7 @@ impl Runner {
         }
         let queue = &self.queue;
         let hashes: Vec<BlobHash> = start.iter().map(|(_, hash)| *hash).collect();
-        let mut manifests = queue.blobs.manifests(&hashes).await?;
+        let Manifests { good: mut manifests, damaged } = queue.blobs.manifests(&hashes).await?;
         let mut served = line::served(queue.library.readers(), &hashes).await?;
         let owners = super::rows::owners(queue.library.readers(), start.iter().map(|(id, _)| *id)).await?;
         for (download, hash) in start {
@@ -319,6 +364,12 @@ impl Runner {
             let task = self.jobs.spawn(job.run());
             if let Some(running) = self.queue.live.all().get_mut(hash) {
                 running.task = Some(task.id());
+            }
+        }
+        // What the database has lost of them comes with a new authorisation; nobody waits behind it.
+        for hash in damaged {
+            for id in served.remove(&hash).unwrap_or_default() {
+                self.queue.fail(id, ErrorCode::BadManifest).await?;
             }
         }
         // A pause that came while they were begun found none of them to stop.
@@ -397,18 +448,4 @@ async fn sleep_until(at: Option<Instant>) {
 fn until(queue: &Queue, at: TimeMs) -> Instant {
     let wait = u64::try_from(at.since(queue.clock.now())).unwrap_or(0);
     Instant::now() + Duration::from_millis(wait).max(SHORTEST_WAIT)
-}
-
-async fn network_changed(queue: &Queue, network: NetworkState) {
-    match network {
-        // A transfer would try for minutes and call it downloading; the queue names the cause and goes on by itself.
-        NetworkState::Offline => queue.live.all().values().for_each(|fetch| fetch.control.pause()),
-        NetworkState::Online => {
-            queue.fetcher.reconnect();
-            if let Err(error) = ends::forgive(queue).await {
-                tracing::error!(%error, "waits could not be ended");
-            }
-        }
-        NetworkState::Limited | NetworkState::Unknown => {}
-    }
 }

@@ -295,7 +295,8 @@ impl World {
             }
         }
         let taken: u64 = self.running.keys().map(|n| self.left[n]).sum();
-        assert!(plan.start.is_empty() || taken <= self.room_bytes, "the room is enough for all that runs");
+        let begun: u64 = plan.start.iter().filter_map(|(_, hash)| self.running_bytes(*hash)).sum();
+        assert!(begun == 0 || taken <= self.room_bytes, "the room is enough for all that runs");
         for n in self.running.keys() {
             assert!(
                 self.needing(*n).any(|queued| self.forbidden(queued).is_none()),
@@ -305,7 +306,13 @@ impl World {
         for queued in line {
             self.check_reason(queued, plan, taken);
         }
-        self.check_nobody_is_passed_over(plan, line, (all, limit), taken);
+        self.check_nobody_is_passed_over(plan, line, (all, limit), (taken - begun, taken));
+    }
+
+    /// What is left of a blob that runs.
+    fn running_bytes(&self, hash: BlobHash) -> Option<u64> {
+        let n = number(hash);
+        self.running.contains_key(&n).then(|| self.left[&n])
     }
 
     fn check_reason(&self, queued: &Queued, plan: &Plan, taken: u64) {
@@ -334,7 +341,13 @@ impl World {
     }
 
     /// Whoever could run and doesn't is behind somebody, or itself, who lacks a place.
-    fn check_nobody_is_passed_over(&self, plan: &Plan, line: &[Queued], (all, limit): (Taken, usize), taken: u64) {
+    fn check_nobody_is_passed_over(
+        &self,
+        plan: &Plan,
+        line: &[Queued],
+        (all, limit): (Taken, usize),
+        (before, taken): (u64, u64),
+    ) {
         let mut order: Vec<&Queued> = line.iter().filter(|queued| plan.waits[&queued.id].is_none()).collect();
         order.sort_by_key(|queued| (std::cmp::Reverse(queued.priority), queued.position, queued.id));
         let (mut full, mut full_for) = (false, BTreeSet::new());
@@ -344,14 +357,16 @@ impl World {
             let own_limit = self.learners.iter().find(|learner| learner.id == queued.profile).unwrap().limit;
             for blob in &queued.blobs {
                 let runs = self.running.contains_key(&number(blob.hash));
-                if runs || blob.remaining_bytes + taken > self.room_bytes {
+                // Whoever lacked a place had room for it then; what came after may have taken that.
+                if runs || blob.remaining_bytes + before > self.room_bytes {
                     continue;
                 }
                 full |= all.with(blob.size).places() > limit;
                 if own.with(blob.size).places() > own_limit {
                     full_for.insert(queued.profile);
                 }
-                assert!(full || full_for.contains(&queued.profile), "{queued:?} could run");
+                let fits = blob.remaining_bytes + taken <= self.room_bytes;
+                assert!(!fits || full || full_for.contains(&queued.profile), "{queued:?} could run: {self:#?}");
             }
         }
     }

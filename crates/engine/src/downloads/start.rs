@@ -1,4 +1,5 @@
-//! Asking for a unit or a lesson to be taken along.
+//! Asking for units, lessons and courses to be taken along: what there is already, what the service is asked for, and what
+//! becomes of its answers. Writing them down is in [`super::enqueue`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,30 +8,34 @@ use std::{
 };
 
 use carrel_model::{
-    BlobHash, DownloadId, ErrorCode, ProfileId,
-    content::{Course, Quality, Unit},
-    download::{DownloadAction, DownloadState},
-    wire::downloads::{AuthorizeRequest, Authorized},
+    CourseId, DownloadId, LessonId, ProfileId, UnitId,
+    content::Quality,
+    download::DownloadState,
+    wire::downloads::AuthorizeRequest,
 };
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    items, line,
+    enqueue::{self, Entry},
+    grant::Granted,
+    items::Expansion,
     queue::Queue,
-    rows::{self, Change, DownloadRow},
+    rooms::{CourseShare, Outline},
+    rows::{self, DownloadRow},
     view::{DownloadView, StartDownload},
 };
-use crate::{EngineError, library::WriteTx};
-
-/// Positions are spread, so that one can be put between two others without touching the rest.
-pub(super) const POSITION_STEP: i64 = 1 << 20;
+use crate::EngineError;
 
 /// How many wishes are taken to the service at once.
 const ASKED_AT_ONCE: usize = 8;
-/// How many are written in one transaction.
-const WRITTEN_AT_ONCE: usize = 128;
-/// How long the first of them waits for the others.
-const GATHERED_FOR: Duration = Duration::from_millis(400);
+/// How long the first answer waits for others, to be written with them.
+const GATHERED_FOR: Duration = Duration::from_millis(100);
+/// Units whose outlines are read together.
+const OUTLINED_AT_ONCE: usize = 256;
+/// From so many units of a course on, the service may be asked for the course in place of each of them.
+const UNITS_OF_A_COURSE: usize = 16;
+/// Units that are so small on average are asked for by their course: each question costs more than what it asks for.
+const SMALL_UNIT_ASSETS: usize = 48;
 
 /// Authorises, reserves and queues; gives the download that is there already where that is what was asked for.
 pub(super) async fn start(
@@ -38,10 +43,12 @@ pub(super) async fn start(
     profile: ProfileId,
     request: StartDownload,
 ) -> Result<DownloadView, EngineError> {
-    match look(queue, profile, request).await? {
+    let quality = chosen(queue, profile, request).await?;
+    let there = rows::of_wish(queue.library.readers(), profile, request.unit_id, request.lesson_id).await?;
+    match look(queue, quality, there).await? {
         Wish::There(id) => queue.one(profile, id).await,
         Wish::Paused(id) => super::commands::resume(queue, profile, id).await,
-        Wish::New(quality, there) => authorised(queue, profile, request, quality, there.map(|row| *row)).await,
+        Wish::New(there) => authorised(queue, profile, request, quality, there.map(|row| *row)).await,
     }
 }
 
@@ -52,61 +59,112 @@ pub(super) async fn start_all(
     profile: ProfileId,
     mut requests: Vec<StartDownload>,
 ) -> Result<Vec<(StartDownload, EngineError)>, EngineError> {
-    let mut refused = Vec::new();
     let mut seen = BTreeSet::new();
     requests.retain(|request| seen.insert((request.unit_id, request.lesson_id)));
-    let mut asked = ask_for(queue, profile, requests);
+    drop(seen);
+    let questions = questions(queue, profile, &requests).await?;
+    let mut asked = ask_for(queue, profile, questions);
+    let mut refused = Vec::new();
     let mut answers = Vec::new();
-    while asked.recv_many(&mut answers, WRITTEN_AT_ONCE).await > 0 {
-        // Random places in the same trees: many together cost little more than a few.
+    while asked.recv_many(&mut answers, ASKED_AT_ONCE).await > 0 {
         let gathered = tokio::time::Instant::now() + GATHERED_FOR;
-        while answers.len() < WRITTEN_AT_ONCE
+        let items = |answers: &[Answer]| answers.iter().map(Answer::items).sum::<usize>();
+        while items(&answers) < enqueue::ITEMS_AT_ONCE
             && let Ok(Some(answer)) = tokio::time::timeout_at(gathered, asked.recv()).await
         {
             answers.push(answer);
         }
-        let mut grants = Vec::new();
-        for (request, answer) in answers.drain(..) {
-            match answer {
-                Ok(granted) => grants.extend(granted),
-                Err(error) => refused.push((request, error)),
-            }
+        let mut entries = Vec::new();
+        for answer in answers.drain(..) {
+            refused.extend(answer.refused);
+            queue.addresses.keep(profile, &answer.addresses);
+            entries.extend(answer.entries);
         }
-        match write(queue, profile, &grants).await {
-            Ok(ids) => queue.publish(&ids).await?,
-            // Together they are too much; one by one, as many as there is room for.
-            Err(EngineError::StorageFull { .. }) if grants.len() > 1 => {
-                for grant in grants {
-                    let request = grant.0.request;
-                    match write(queue, profile, std::slice::from_ref(&grant)).await {
-                        Ok(ids) => queue.publish(&ids).await?,
-                        Err(error @ EngineError::StorageFull { .. }) => refused.push((request, error)),
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-            Err(EngineError::StorageFull { needed, available }) => {
-                refused.extend(
-                    grants.iter().map(|(grant, _)| (grant.request, EngineError::StorageFull { needed, available })),
-                );
-            }
-            Err(error) => return Err(error),
-        }
+        refused.extend(enqueue::write_all(queue, profile, entries).await?);
     }
     queue.settle().await?;
     queue.release().await?;
+    // What is in the journal is written back by whoever is quick at it, not by the first small change that follows.
+    queue.library.checkpoint().await;
     Ok(refused)
 }
 
-type Answer = (StartDownload, Result<Option<(Grant, Option<DownloadRow>)>, EngineError>);
+/// What is to be asked of the service for many wishes.
+enum Question {
+    /// This one wish.
+    Wish(StartDownload, Quality, Option<Box<DownloadRow>>),
+    /// These whole units of a course, in one answer.
+    Course(CourseId, Quality, Vec<(UnitId, StartDownload, Option<Box<DownloadRow>>)>),
+}
 
-/// Asks for wishes, a few at once and not far ahead of what is written. As tasks of their own: a question that nobody polls
-/// would keep a connection to the database that the writing waits for.
-fn ask_for(queue: &Arc<Queue>, profile: ProfileId, requests: Vec<StartDownload>) -> mpsc::Receiver<Answer> {
+/// What became of a question.
+#[derive(Default)]
+struct Answer {
+    entries: Vec<Entry>,
+    addresses: Granted,
+    refused: Vec<(StartDownload, EngineError)>,
+}
+
+impl Answer {
+    fn items(&self) -> usize {
+        self.entries.iter().map(|entry| entry.items.len()).sum()
+    }
+}
+
+/// What is there already needs no question, what was paused goes on; the rest is put together by courses.
+async fn questions(
+    queue: &Queue,
+    profile: ProfileId,
+    requests: &[StartDownload],
+) -> Result<Vec<Question>, EngineError> {
+    let standard = queue.rooms.settings(profile).await?.default_quality;
+    let units: BTreeSet<UnitId> = requests.iter().map(|request| request.unit_id).collect();
+    let mut there = rows::of_units(queue.library.readers(), profile, &units).await?;
+    let mut new: Vec<(StartDownload, Quality, Option<Box<DownloadRow>>)> = Vec::new();
+    for request in requests {
+        let quality = request.quality.unwrap_or(standard);
+        match look(queue, quality, there.remove(&(request.unit_id, request.lesson_id))).await? {
+            Wish::There(_) => {}
+            Wish::Paused(id) => {
+                super::commands::resume(queue, profile, id).await?;
+            }
+            Wish::New(there) => new.push((*request, quality, there)),
+        }
+    }
+    let whole: Vec<UnitId> =
+        new.iter().filter(|(request, ..)| request.lesson_id.is_none()).map(|(request, ..)| request.unit_id).collect();
+    let mut by_course: BTreeMap<UnitId, CourseId> = BTreeMap::new();
+    if whole.len() >= UNITS_OF_A_COURSE {
+        for share in queue.rooms.shares(profile, &whole).await?.into_iter().filter(is_asked_as_a_course) {
+            by_course.extend(share.units.iter().map(|unit| (*unit, share.course)));
+        }
+    }
+    let mut questions = Vec::new();
+    let mut courses: BTreeMap<(CourseId, Quality), Vec<_>> = BTreeMap::new();
+    for (request, quality, there) in new {
+        match by_course.get(&request.unit_id).filter(|_| request.lesson_id.is_none()) {
+            Some(course) => courses.entry((*course, quality)).or_default().push((request.unit_id, request, there)),
+            None => questions.push(Question::Wish(request, quality, there)),
+        }
+    }
+    questions.extend(courses.into_iter().map(|((course, quality), wishes)| Question::Course(course, quality, wishes)));
+    Ok(questions)
+}
+
+/// Most of a course that consists of many small units.
+fn is_asked_as_a_course(share: &CourseShare) -> bool {
+    share.units.len() >= UNITS_OF_A_COURSE
+        && share.units.len() * 2 >= share.units_of_course
+        && share.assets_of_course <= share.units_of_course * SMALL_UNIT_ASSETS
+}
+
+/// Asks, a few at once and not far ahead of what is written. As tasks of their own: a question that nobody polls would keep
+/// a connection to the database that the writing waits for.
+fn ask_for(queue: &Arc<Queue>, profile: ProfileId, questions: Vec<Question>) -> mpsc::Receiver<Answer> {
     let (answered, answers) = mpsc::channel(ASKED_AT_ONCE);
     let (queue, places) = (Arc::clone(queue), Arc::new(Semaphore::new(ASKED_AT_ONCE)));
     tokio::spawn(async move {
-        for request in requests {
+        for question in questions {
             // Closed once nobody listens any more.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let (queue, answered) = (Arc::clone(&queue), answered.clone());
@@ -114,8 +172,7 @@ fn ask_for(queue: &Arc<Queue>, profile: ProfileId, requests: Vec<StartDownload>)
                 return;
             }
             tokio::spawn(async move {
-                let answer = grant(&queue, profile, request).await;
-                answered.send((request, answer)).await.ok();
+                answer(&queue, profile, question, &answered).await;
                 drop(place);
             });
         }
@@ -123,25 +180,106 @@ fn ask_for(queue: &Arc<Queue>, profile: ProfileId, requests: Vec<StartDownload>)
     answers
 }
 
-/// What the service grants of a wish; nothing where it is there already.
-async fn grant(
-    queue: &Queue,
-    profile: ProfileId,
-    request: StartDownload,
-) -> Result<Option<(Grant, Option<DownloadRow>)>, EngineError> {
-    match look(queue, profile, request).await? {
-        Wish::There(_) => Ok(None),
-        Wish::Paused(id) => super::commands::resume(queue, profile, id).await.map(|_| None),
-        Wish::New(quality, there) => Ok(Some((ask(queue, profile, request, quality).await?, there.map(|row| *row)))),
+async fn answer(queue: &Queue, profile: ProfileId, question: Question, answered: &mpsc::Sender<Answer>) {
+    match question {
+        Question::Wish(request, quality, there) => {
+            let answer = one_answer(queue, profile, request, quality, there).await;
+            answered.send(answer).await.ok();
+        }
+        Question::Course(course, quality, wishes) => {
+            let wish = AuthorizeRequest { course_id: Some(course), quality: Some(quality), ..AuthorizeRequest::default() };
+            let granted = queue.rooms.authorize(profile, wish).await;
+            let mut alone = wishes;
+            if let Ok(mut granted) = granted {
+                let addresses = granted.without_blobs();
+                answered.send(Answer { addresses, ..Answer::default() }).await.ok();
+                alone = answers_of_a_course(queue, profile, &granted, quality, alone, answered).await;
+            }
+            // What a course is refused, or what its answer says nothing of, each unit is asked for by itself: it may be
+            // granted, and else has its own word.
+            for (_, request, there) in alone {
+                let answer = one_answer(queue, profile, request, quality, there).await;
+                if answered.send(answer).await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 }
 
-async fn look(queue: &Queue, profile: ProfileId, request: StartDownload) -> Result<Wish, EngineError> {
-    let quality = match request.quality {
-        Some(quality) => quality,
-        None => queue.rooms.settings(profile).await?.default_quality,
-    };
-    let there = rows::of_wish(queue.library.readers(), profile, request.unit_id, request.lesson_id).await?;
+type OfCourse = Vec<(UnitId, StartDownload, Option<Box<DownloadRow>>)>;
+
+/// The entries of a course's units; gives those that the answer has nothing for.
+async fn answers_of_a_course(
+    queue: &Queue,
+    profile: ProfileId,
+    granted: &Granted,
+    quality: Quality,
+    wishes: OfCourse,
+    answered: &mpsc::Sender<Answer>,
+) -> OfCourse {
+    let expansion = Expansion::new(granted, quality);
+    let mut alone = Vec::new();
+    let mut wishes = wishes.into_iter().peekable();
+    while wishes.peek().is_some() {
+        let some: Vec<_> = wishes.by_ref().take(OUTLINED_AT_ONCE).collect();
+        let units: Vec<UnitId> = some.iter().map(|(unit, ..)| *unit).collect();
+        let Ok(mut outlines) = queue.rooms.outlines(profile, &units).await else {
+            alone.extend(some);
+            continue;
+        };
+        let mut answer = Answer::default();
+        for (unit, request, there) in some {
+            let items = match outlines.remove(&unit) {
+                Some(outline) => expand(queue, profile, &expansion, unit, outline).await.ok(),
+                None => None,
+            };
+            match items {
+                Some((outline, items)) if !items.is_empty() || outline.uses.is_empty() => {
+                    let expires_at = granted.expires_at;
+                    answer.entries.push(Entry { request, quality, outline, items, expires_at, there });
+                }
+                _ => alone.push((unit, request, there)),
+            }
+        }
+        if answered.send(answer).await.is_err() {
+            return Vec::new();
+        }
+    }
+    alone
+}
+
+async fn one_answer(
+    queue: &Queue,
+    profile: ProfileId,
+    request: StartDownload,
+    quality: Quality,
+    there: Option<Box<DownloadRow>>,
+) -> Answer {
+    match ask(queue, profile, request, quality, there).await {
+        Ok((entry, addresses)) => Answer { entries: vec![entry], addresses, ..Answer::default() },
+        Err(error) => Answer { refused: vec![(request, error)], ..Answer::default() },
+    }
+}
+
+async fn chosen(queue: &Queue, profile: ProfileId, request: StartDownload) -> Result<Quality, EngineError> {
+    match request.quality {
+        Some(quality) => Ok(quality),
+        None => Ok(queue.rooms.settings(profile).await?.default_quality),
+    }
+}
+
+/// What to do about a wish.
+enum Wish {
+    /// It is fulfilled, or on its way.
+    There(DownloadId),
+    /// It is there and was stopped.
+    Paused(DownloadId),
+    /// The service is to be asked; and what there is of the wish already.
+    New(Option<Box<DownloadRow>>),
+}
+
+async fn look(queue: &Queue, quality: Quality, there: Option<DownloadRow>) -> Result<Wish, EngineError> {
     if let Some(row) = there.as_ref().filter(|row| row.quality == quality) {
         if row.state.is_active() {
             return Ok(Wish::There(row.id));
@@ -153,26 +291,15 @@ async fn look(queue: &Queue, profile: ProfileId, request: StartDownload) -> Resu
             return Ok(Wish::There(row.id));
         }
     }
-    Ok(Wish::New(quality, there.map(Box::new)))
-}
-
-/// What to do about a wish.
-enum Wish {
-    /// It is fulfilled, or on its way.
-    There(DownloadId),
-    /// It is there and was stopped.
-    Paused(DownloadId),
-    /// The service is to be asked, in this quality; and what there is of the wish already.
-    New(Quality, Option<Box<DownloadRow>>),
+    Ok(Wish::New(there.map(Box::new)))
 }
 
 /// Completed, but past its last day or behind the catalogue.
 async fn is_due(queue: &Queue, row: &DownloadRow) -> Result<bool, EngineError> {
-    use crate::catalogue::view::Availability;
-    let now = queue.rooms.trusted_now();
-    let states = super::offline_states(queue.library.readers(), row.profile_id, now).await?;
-    let of_wish = row.lesson_id.map_or_else(|| states.unit(row.unit_id), |lesson| states.lesson(lesson));
-    Ok(matches!(of_wish.availability, Availability::Expired | Availability::UpdateAvailable))
+    if row.expires_at.is_some_and(|end| end <= queue.rooms.trusted_now()) {
+        return Ok(true);
+    }
+    super::offline::is_outdated(queue.library.readers(), row.id).await
 }
 
 /// The whole way to the service, for a new wish or a new version of an old one.
@@ -183,9 +310,11 @@ pub(super) async fn authorised(
     quality: Quality,
     there: Option<DownloadRow>,
 ) -> Result<DownloadView, EngineError> {
-    let grant = ask(queue, profile, request, quality).await?;
-    let ids = write(queue, profile, &[(grant, there)]).await?;
+    let (entry, addresses) = ask(queue, profile, request, quality, there.map(Box::new)).await?;
+    let ids = enqueue::write(queue, profile, &[entry]).await?;
+    queue.addresses.keep(profile, &addresses);
     let id = ids.first().copied().ok_or(EngineError::NotFound("download"))?;
+    queue.news.tell(&ids);
     if !queue.settle().await?.contains(&id) {
         queue.release().await?;
         queue.publish(&ids).await?;
@@ -193,169 +322,56 @@ pub(super) async fn authorised(
     queue.one(profile, id).await
 }
 
-/// Asks the service.
+/// Asks the service for one wish; gives what is to be written, and addresses.
 async fn ask(
     queue: &Queue,
     profile: ProfileId,
     request: StartDownload,
     quality: Quality,
-) -> Result<Grant, EngineError> {
-    let (course, unit) = queue.rooms.unit(profile, request.unit_id).await?.ok_or(EngineError::NotFound("unit"))?;
-    let title = match request.lesson_id {
-        None => unit.title.clone(),
-        Some(id) => {
-            let lesson = unit.lessons.iter().find(|lesson| lesson.id == id);
-            lesson.ok_or(EngineError::NotFound("lesson"))?.title.clone()
-        }
-    };
+    there: Option<Box<DownloadRow>>,
+) -> Result<(Entry, Granted), EngineError> {
+    let outline = outline(queue, profile, request.unit_id, request.lesson_id).await?;
     let wish = AuthorizeRequest {
         unit_id: request.lesson_id.is_none().then_some(request.unit_id),
         lesson_id: request.lesson_id,
         quality: Some(quality),
         ..AuthorizeRequest::default()
     };
-    let granted = queue.rooms.authorize(profile, wish).await?;
-    Ok(Grant { request, quality, title, course, unit, granted })
+    let mut granted = queue.rooms.authorize(profile, wish).await?;
+    let expansion = Expansion::new(&granted, quality);
+    let (outline, items) = expand(queue, profile, &expansion, request.unit_id, outline).await?;
+    drop(expansion);
+    let expires_at = granted.expires_at;
+    Ok((Entry { request, quality, outline, items, expires_at, there }, granted.without_blobs()))
 }
 
-/// Writes what was granted down: blobs, records and items in one transaction, durable when this returns.
-async fn write(
+async fn outline(
     queue: &Queue,
     profile: ProfileId,
-    grants: &[(Grant, Option<DownloadRow>)],
-) -> Result<Vec<DownloadId>, EngineError> {
-    let lock = queue.blobs.lock().await;
-    reserve(queue, &grants.iter().map(|(grant, _)| &grant.granted).collect::<Vec<_>>()).await?;
-    let mut tx = queue.library.write().await?;
-    let mut ids = Vec::with_capacity(grants.len());
-    // In the order of their hashes, so that each page of the tables is come to once.
-    let mut blobs: Vec<_> = grants.iter().flat_map(|(grant, _)| &grant.granted.blobs).collect();
-    blobs.sort_unstable_by_key(|blob| blob.manifest.hash());
-    let expected: Vec<_> = blobs.into_iter().map(|blob| (&blob.manifest, blob.kind, blob.mime.as_str())).collect();
-    queue.blobs.expect_all(&lock, &mut tx, &expected).await?;
-    for (grant, there) in grants {
-        let id = grant.record(queue, &mut tx, profile, there.as_ref()).await?;
-        let items = items::expand(&grant.granted, &grant.unit, grant.request.lesson_id, grant.quality);
-        items::insert(&mut tx, id, profile, &items).await?;
-        items::recount(&mut tx, id).await?;
-        ids.push(id);
+    unit: UnitId,
+    lesson: Option<LessonId>,
+) -> Result<Outline, EngineError> {
+    if lesson.is_none() {
+        return queue.rooms.outlines(profile, &[unit]).await?.remove(&unit).ok_or(EngineError::NotFound("unit"));
     }
-    tx.commit().await?;
-    drop(lock);
-    for (grant, _) in grants {
-        queue.addresses.keep(profile, &grant.granted);
+    let (course, unit) = queue.rooms.unit(profile, unit).await?.ok_or(EngineError::NotFound("unit"))?;
+    Outline::of(&course, &unit, lesson).ok_or(EngineError::NotFound("lesson"))
+}
+
+/// The items of a unit; its outline comes back without its uses, which are many.
+async fn expand(
+    queue: &Queue,
+    profile: ProfileId,
+    expansion: &Expansion<'_>,
+    unit: UnitId,
+    outline: Outline,
+) -> Result<(Outline, Vec<super::items::Item>), EngineError> {
+    let mut unnamed = BTreeMap::new();
+    for id in expansion.unnamed(&outline) {
+        if let Some(owned) = queue.rooms.asset(profile, id).await? {
+            unnamed.insert(id, owned.asset);
+        }
     }
-    Ok(ids)
-}
-
-/// Refuses early, with the numbers, what the disk has no room for (S1).
-async fn reserve(queue: &Queue, granted: &[&Authorized]) -> Result<(), EngineError> {
-    let blobs = granted.iter().flat_map(|granted| &granted.blobs);
-    let blobs: Vec<_> = blobs.map(|blob| (blob.manifest.hash(), blob.manifest.size())).collect();
-    let begun = queue.blobs.begun().await?;
-    let needed = line::needed_bytes(queue.library.readers(), &blobs, &begun).await?;
-    let available = queue.space_for(needed).await?.available_bytes();
-    if needed > available {
-        return Err(EngineError::StorageFull { needed, available });
-    }
-    Ok(())
-}
-
-/// Of these blobs those that are not whole on disk.
-async fn absent(queue: &Queue, blobs: &[(BlobHash, u64)]) -> Result<BTreeMap<BlobHash, u64>, EngineError> {
-    let hashes: Vec<_> = blobs.iter().map(|(hash, _)| *hash).collect();
-    let here =
-        sqlx::query("SELECT hash FROM blobs WHERE state = 'present' AND hash IN (SELECT value FROM json_each(?))")
-            .bind(serde_json::to_string(&hashes)?)
-            .fetch_all(queue.library.readers())
-            .await?;
-    let here: BTreeSet<BlobHash> = here.iter().map(crate::blobs::read_hash).collect::<Result<_, _>>()?;
-    Ok(blobs.iter().copied().filter(|(hash, _)| !here.contains(hash)).collect())
-}
-
-/// Of these blobs, the bytes that are not on this device yet.
-pub(super) async fn net_bytes(queue: &Queue, blobs: &[(BlobHash, u64)]) -> Result<u64, EngineError> {
-    Ok(absent(queue, blobs).await?.values().copied().fold(0, u64::saturating_add))
-}
-
-/// A wish and what the service granted.
-struct Grant {
-    request: StartDownload,
-    quality: Quality,
-    title: String,
-    course: Course,
-    unit: Unit,
-    granted: Authorized,
-}
-
-impl Grant {
-    /// A new row, or a new generation of the one that is there.
-    async fn record(
-        &self,
-        queue: &Queue,
-        tx: &mut WriteTx,
-        profile: ProfileId,
-        there: Option<&DownloadRow>,
-    ) -> Result<DownloadId, EngineError> {
-        let total: u64 = self.granted.blobs.iter().map(|blob| blob.manifest.size()).fold(0, u64::saturating_add);
-        let (now, new) = super::new_id(queue.clock.as_ref());
-        let id = if let Some(row) = there {
-            // Read again within the transaction: the runner may have moved it meanwhile.
-            let row = rows::get(&mut **tx, profile, row.id).await?;
-            let state = back_to_pending(&row)?;
-            rows::set_state(tx, row.id, state, Change::default()).await?;
-            sqlx::query("DELETE FROM download_items WHERE download_id = ? AND generation <> ?")
-                .bind(row.id.to_string())
-                .bind(row.usable_generation)
-                .execute(&mut **tx)
-                .await?;
-            sqlx::query("UPDATE downloads SET generation = MAX(generation, usable_generation) + 1 WHERE id = ?")
-                .bind(row.id.to_string())
-                .execute(&mut **tx)
-                .await?;
-            row.id
-        } else {
-            sqlx::query(
-                "INSERT INTO downloads (id, profile_id, course_id, unit_id, lesson_id, title, accent, quality, state,
-                                        position, created_at)
-                 VALUES (?, ?, ?, ?, ?, '', '', ?, 'pending', (SELECT COALESCE(MAX(position), 0) + ? FROM downloads), ?)",
-            )
-            .bind(new.to_string())
-            .bind(profile.to_string())
-            .bind(self.course.id.to_string())
-            .bind(self.request.unit_id.to_string())
-            .bind(self.request.lesson_id.map(|id| id.to_string()).unwrap_or_default())
-            .bind(self.quality.as_str())
-            .bind(POSITION_STEP)
-            .bind(now.as_ms())
-            .execute(&mut **tx)
-            .await?;
-            new
-        };
-        let cover = self.unit.cover.as_ref().or(self.course.cover.as_ref());
-        sqlx::query(
-            "UPDATE downloads SET title = ?, accent = ?, cover_asset_id = ?, course_is_open = ?, quality = ?,
-                                  bytes_total = ?, expires_at = ? WHERE id = ?",
-        )
-        .bind(&self.title)
-        .bind(&self.course.accent)
-        .bind(cover.map(|asset| asset.id.to_string()))
-        .bind(self.course.open)
-        .bind(self.quality.as_str())
-        .bind(total.cast_signed())
-        .bind(self.granted.expires_at.map(carrel_model::TimeMs::as_ms))
-        .bind(id.to_string())
-        .execute(&mut **tx)
-        .await?;
-        Ok(id)
-    }
-}
-
-fn back_to_pending(row: &DownloadRow) -> Result<DownloadState, EngineError> {
-    let action = match row.state {
-        DownloadState::Paused => DownloadAction::Resume,
-        DownloadState::Pending | DownloadState::Downloading | DownloadState::Verifying => DownloadAction::Requeue,
-        _ => DownloadAction::Retry,
-    };
-    row.state.after(action).ok_or(EngineError::Refused(ErrorCode::WrongState))
+    let items = expansion.items(unit, &outline, &unnamed);
+    Ok((Outline { uses: Vec::new(), ..outline }, items))
 }

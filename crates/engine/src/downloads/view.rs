@@ -1,7 +1,7 @@
 //! What the download manager shows and takes.
 
 use carrel_model::{
-    AssetId, DownloadId, ErrorCode, LessonId, TimeMs, UnitId,
+    AssetId, CourseId, DownloadId, ErrorCode, LessonId, TimeMs, UnitId,
     content::Quality,
     download::{DownloadState, WaitReason},
 };
@@ -49,6 +49,9 @@ view! {
         pub seconds_left: Option<u64>,
         /// 1–10, 10 first.
         pub priority: u8,
+        /// Its place among those of its priority: a smaller one comes first.
+        #[ts(type = "number")]
+        pub position: i64,
         /// When it was asked for.
         pub created_at: TimeMs,
         /// When it was ready.
@@ -89,6 +92,34 @@ view! {
         /// The rendition; none: the default of the settings.
         #[serde(default)]
         pub quality: Option<Quality>,
+    }
+
+    /// Asks for a whole course to be taken along.
+    #[derive(Copy, Eq)]
+    pub struct StartCourse {
+        /// The course.
+        pub course_id: CourseId,
+        /// The rendition; none: the default of the settings.
+        #[serde(default)]
+        pub quality: Option<Quality>,
+    }
+
+    /// What became of a course that was asked for.
+    #[derive(Eq)]
+    pub struct CourseStarted {
+        /// Units that are queued, or were here already.
+        pub queued: u32,
+        /// The others, each with its reason.
+        pub refused: Vec<RefusedUnit>,
+    }
+
+    /// A unit that isn't taken along.
+    #[derive(Copy, Eq)]
+    pub struct RefusedUnit {
+        /// The unit.
+        pub unit_id: UnitId,
+        /// Why.
+        pub error: ErrorCode,
     }
 
     /// Asks about one download.

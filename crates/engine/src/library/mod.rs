@@ -12,6 +12,7 @@ mod lock;
 mod open;
 mod pragmas;
 mod salvage;
+mod write_back;
 
 use std::path::Path;
 
@@ -20,6 +21,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use crate::{OpenError, OpenNotice, ports::Clock};
 pub(crate) use disk_fault::DiskFault;
 use lock::StoreLock;
+use write_back::WriteBack;
 
 /// Name of the database within the data folder.
 pub const DATABASE_FILE: &str = "carrel.db";
@@ -32,6 +34,7 @@ pub type WriteTx = Transaction<'static, Sqlite>;
 pub struct Library {
     writer: SqlitePool,
     readers: SqlitePool,
+    write_back: WriteBack,
     lock: StoreLock,
 }
 
@@ -43,12 +46,26 @@ impl Library {
     pub async fn open(data_dir: &Path, clock: &dyn Clock) -> Result<(Self, Vec<OpenNotice>), OpenError> {
         let lock = StoreLock::take(data_dir).await?;
         let (writer, readers, notices) = open::open(data_dir, clock).await?;
-        Ok((Self { writer, readers, lock }, notices))
+        let write_back = WriteBack::new(&data_dir.join(DATABASE_FILE));
+        Ok((Self { writer, readers, write_back, lock }, notices))
     }
 
     /// Begins a transaction on the one writing connection, waiting for its turn. Dropped without a commit it rolls back.
     pub async fn write(&self) -> Result<WriteTx, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+        let tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        self.write_back.note_write();
+        Ok(tx)
+    }
+
+    /// Writes the journal back now: after much was written, so that nothing that follows is slowed by it.
+    pub(crate) async fn checkpoint(&self) {
+        self.write_back.write_back().await;
+    }
+
+    /// As [`checkpoint`](Self::checkpoint), while the caller goes on.
+    pub(crate) fn checkpoint_behind(&self) {
+        let write_back = self.write_back.clone();
+        tokio::spawn(async move { write_back.write_back().await });
     }
 
     /// The readers.
@@ -60,6 +77,7 @@ impl Library {
     /// Closes all connections and lets go of the store.
     pub async fn close(&self) {
         self.readers.close().await;
+        self.write_back.close().await;
         // The last connection to close would do this itself, but only if it may write; so it isn't left to their order.
         if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await {
             tracing::warn!(%error, "the journal was not written back; it stays beside the database");

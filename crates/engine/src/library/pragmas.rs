@@ -21,6 +21,7 @@ pub(super) fn writer(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-16384")
         .pragma("fullfsync", "ON")
         .pragma("checkpoint_fullfsync", "ON")
+        .pragma("wal_autocheckpoint", "8192")
         .pragma("journal_size_limit", "16777216")
         .optimize_on_close(true, 400)
         .thread_name(|id| format!("carrel-db-writer-{id}"))

@@ -8,11 +8,12 @@ use carrel_model::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::de::DeserializeOwned;
-use url::Url;
+use url::{Host, Url};
 
 use super::{
     ApiError,
     arriving::{self, ReadAnswer, Unread},
+    packing::{Packed, packed},
 };
 use crate::{
     network::{Network, Reached},
@@ -70,6 +71,57 @@ impl Exchange {
         read(status, &headers, &body)
     }
 
+    /// As [`perform`](Self::perform), with a list of manifests for an answer, which is read while it arrives.
+    pub(crate) async fn perform_reading<T: Send + 'static>(
+        &self,
+        request: Request<'_>,
+        how: ReadAnswer<T>,
+    ) -> Result<T, ApiError> {
+        if self.network.is_link_down() {
+            return Err(ApiError::Offline);
+        }
+        let base = request.base.clone();
+        let begun = tokio::select! {
+            begun = self.begin(request) => begun,
+            () = self.network.was_away() => {
+                Err((Reached::SomethingElse, ApiError::Unreachable("the network went away under it".to_owned())))
+            }
+        };
+        let response = match begun {
+            Ok(response) if response.status().is_success() && media_type(response.headers()) == "application/json" => {
+                response
+            }
+            other => {
+                let answer = match other {
+                    Ok(response) => whole(response).await,
+                    Err(error) => Err(error),
+                };
+                self.network.report(&base, reached(&answer));
+                let (status, headers, body) = answer.map_err(|(_, error)| error)?;
+                read::<serde::de::IgnoredAny>(status, &headers, &body)?;
+                return Err(ApiError::NotAService(format!("{status} without what was asked for")));
+            }
+        };
+        self.network.report(&base, Reached::Service);
+        let read = tokio::select! {
+            read = arriving::read(response, how) => read,
+            () = self.network.was_away() => {
+                return Err(ApiError::Unreachable("the network went away under it".to_owned()));
+            }
+        };
+        read.map_err(|error| match error {
+            Unread::Broken(error) => ApiError::Unreachable(chain(&error)),
+            Unread::Endless => ApiError::NotAService("a body without end".to_owned()),
+            // The service answered, and in its own language: what can't be read then is a manifest that doesn't fit its own
+            // hash, and saying "that is no service" would send the learner looking in the wrong place.
+            Unread::Unexpected(error) if error.is_data() => {
+                let (code, detail) = (ErrorCode::BadManifest, error.to_string());
+                ApiError::Refused { status: StatusCode::OK.as_u16(), code, detail, retry_after_ms: None }
+            }
+            Unread::Unexpected(error) => ApiError::NotAService(format!("unexpected JSON: {error}")),
+        })
+    }
+
     /// How far a request comes; what it says doesn't matter. Reports nothing: the prober judges.
     pub(crate) async fn probe(&self, request: Request<'_>) -> Reached {
         let answer = self.send(request).await;
@@ -87,10 +139,21 @@ impl Exchange {
     }
 
     async fn send(&self, request: Request<'_>) -> Result<(StatusCode, HeaderMap, Vec<u8>), (Reached, ApiError)> {
+        whole(self.begin(request).await?).await
+    }
+
+    async fn begin(&self, request: Request<'_>) -> Result<reqwest::Response, (Reached, ApiError)> {
+        // Packing costs more than it saves where nothing goes over a wire.
+        let is_near = match request.base.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            _ => false,
+        };
         let url = request.base.join(&format!("api/v1/{}", request.path));
         let url = url.map_err(|error| (Reached::Service, ApiError::NotAService(error.to_string())))?;
         let mut builder = self
             .http
+            .client()
             .request(request.method, url)
             .query(request.query)
             .header(header::ACCEPT, "application/json")
@@ -99,25 +162,42 @@ impl Exchange {
             builder = builder.bearer_auth(bearer);
         }
         if let Some(body) = request.body {
+            let Packed { body, encoding } = packed(body);
+            if let Some(encoding) = encoding {
+                builder = builder.header(header::CONTENT_ENCODING, encoding);
+            }
             builder = builder.header(header::CONTENT_TYPE, "application/json").body(body);
         }
-        let unreachable = |error: reqwest::Error| (how_far(&error), ApiError::Unreachable(chain(&error)));
-        let mut response = builder.send().await.map_err(unreachable)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err((Reached::Service, ApiError::NotAService("a body without end".to_owned())));
-            }
-            body.extend_from_slice(&chunk);
+        if is_near {
+            builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
-        Ok((status, headers, body))
+        builder.send().await.map_err(unreachable)
     }
 }
 
-fn read<T: DeserializeOwned>(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
+async fn whole(mut response: reqwest::Response) -> Result<(StatusCode, HeaderMap, Vec<u8>), (Reached, ApiError)> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err((Reached::Service, ApiError::NotAService("a body without end".to_owned())));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((status, headers, body))
+}
+
+fn unreachable(error: reqwest::Error) -> (Reached, ApiError) {
+    (how_far(&error), ApiError::Unreachable(chain(&error)))
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    media_type.split(';').next().unwrap_or_default().trim()
+}
+
+fn read<T: DeserializeOwned>(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
+    let media_type = media_type(headers);
     if status.is_success() {
         if body.is_empty() {
             // "Done, nothing to say": for the requests that ask for nothing.
@@ -149,7 +229,6 @@ fn read<T: DeserializeOwned>(status: StatusCode, headers: &HeaderMap, body: &[u8
     }
     let code = match status.as_u16() {
         401 => ErrorCode::SignInNeeded,
-            .client()
         413 => ErrorCode::InvalidRequest,
         426 => ErrorCode::UpgradeRequired,
         429 => ErrorCode::RateLimited,

@@ -3,16 +3,18 @@
 //! Every authorised request renews the session once when it has ended (single flight, `access::sessions`) and tells
 //! `network` whether the service answered. It holds no rule: what a refusal means is decided by whoever asked.
 
+mod arriving;
 mod exchange;
 mod failure;
+mod packing;
 
 use std::time::Duration;
 
 use carrel_model::{
-    ErrorCode, ProfileId,
+    ProfileId,
     wire::{
         content::{UnitsPage, UrlWanted, UrlsRequest, UrlsResponse},
-        downloads::{AuthorizeRequest, Authorized},
+        downloads::AuthorizeRequest,
         sync::{PullPage, PushRequest, PushResponse},
     },
 };
@@ -20,7 +22,8 @@ use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::{EngineError, access::Accounts};
+use crate::{EngineError, access::Accounts, downloads::grant::Granted};
+use arriving::ReadAnswer;
 pub(crate) use exchange::{Exchange, Request};
 pub(crate) use failure::ApiError;
 
@@ -44,14 +47,16 @@ impl ServiceApi {
         &self,
         profile: ProfileId,
         request: AuthorizeRequest,
-    ) -> Result<Authorized, EngineError> {
-        let mut authorized = authorized(self.post(profile, "downloads/authorize", &request).await?)?;
-        self.accounts.service_said(authorized.server_time);
+    ) -> Result<Granted, EngineError> {
+        let body = serde_json::to_vec(&request)?;
+        let asked = Asked { method: Method::POST, path: "downloads/authorize", query: &[], body: Some(body) };
+        let mut granted = self.authorised(profile, asked, Some(read_granted)).await?;
+        self.accounts.service_said(granted.server_time);
         let base = self.accounts.service_url(profile).await?;
-        for blob in &mut authorized.blobs {
-            blob.url = absolute(&base, &blob.url)?.into();
+        for (_, address, _) in &mut granted.addresses {
+            *address = absolute(&base, address)?.into();
         }
-        Ok(authorized)
+        Ok(granted)
     }
 
     /// Signed addresses, absolute. At most [`carrel_model::wire::content::MAX_URL_ITEMS`] items.
@@ -94,47 +99,51 @@ impl ServiceApi {
         Ok(answer)
     }
 
-    async fn get<T: DeserializeOwned>(
+    async fn get<T: DeserializeOwned + Send + 'static>(
         &self,
         profile: ProfileId,
         path: &str,
         query: &[(&str, String)],
     ) -> Result<T, ApiError> {
-        self.authorised(profile, Method::GET, path, query, None).await
+        self.authorised(profile, Asked { method: Method::GET, path, query, body: None }, None).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    async fn post<T: DeserializeOwned + Send + 'static>(
         &self,
         profile: ProfileId,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ApiError> {
         let body = serde_json::to_vec(body).map_err(EngineError::from)?;
-        self.authorised(profile, Method::POST, path, &[], Some(body)).await
+        let asked = Asked { method: Method::POST, path, query: &[], body: Some(body) };
+        self.authorised(profile, asked, None).await
     }
 
-    async fn authorised<T: DeserializeOwned>(
+    /// `reading`: the answer is long, and read while it arrives.
+    async fn authorised<T: DeserializeOwned + Send + 'static>(
         &self,
         profile: ProfileId,
-        method: Method,
-        path: &str,
-        query: &[(&str, String)],
-        body: Option<Vec<u8>>,
+        asked: Asked<'_>,
+        reading: Option<ReadAnswer<T>>,
     ) -> Result<T, ApiError> {
         let base = self.accounts.service_url(profile).await?;
         let mut bearer = self.accounts.bearer(profile, None).await?;
         let mut renewed = false;
         loop {
             let request = Request {
-                method: method.clone(),
+                method: asked.method.clone(),
                 base: &base,
-                path,
-                query,
-                body: body.clone(),
+                path: asked.path,
+                query: asked.query,
+                body: asked.body.clone(),
                 bearer: Some(&bearer),
                 patience: Duration::from_secs(60),
             };
-            match self.exchange.perform(request).await {
+            let answer = match reading {
+                None => self.exchange.perform(request).await,
+                Some(how) => self.exchange.perform_reading(request, how).await,
+            };
+            match answer {
                 Err(ApiError::Refused { status: 401, .. }) if !renewed => {
                     bearer = self.accounts.bearer(profile, Some(&bearer)).await?;
                     renewed = true;
@@ -149,6 +158,16 @@ impl ServiceApi {
     }
 }
 
+/// What is asked of the service.
+struct Asked<'a> {
+    method: Method,
+    /// Below `/api/v1/`.
+    path: &'a str,
+    query: &'a [(&'a str, String)],
+    /// JSON.
+    body: Option<Vec<u8>>,
+}
+
 fn absolute(base: &Url, address: &str) -> Result<Url, EngineError> {
     let url = base.join(address).map_err(|error| EngineError::Unreadable(format!("an address: {error}")))?;
     // What is fetched is verified; still, a service must not make the app open files or other programs.
@@ -158,37 +177,6 @@ fn absolute(base: &Url, address: &str) -> Result<Url, EngineError> {
     Ok(url)
 }
 
-/// Reads an authorisation. The service answered, and in its own language: what can't be read then is a manifest that
-/// doesn't fit its own hash, and saying "that is no service" would send the learner looking in the wrong place.
-fn authorized(answer: serde_json::Value) -> Result<Authorized, EngineError> {
-    serde_json::from_value(answer).map_err(|error| EngineError::Service {
-        code: ErrorCode::BadManifest,
-        detail: error.to_string(),
-        retry_after_ms: None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_damaged_manifest_has_its_own_word() {
-        let blob = |pieces: &str| {
-            json!({
-                "blobs": [{
-                    "asset_id": "01900000-0000-7000-8000-000000000001", "lesson_id": null, "unit_id": null,
-                    "kind": "audio", "quality": "medium", "mime": "audio/mpeg", "url": "/x",
-                    "url_expires_at": "2026-11-20T10:00:00Z",
-                    "manifest": { "hash": blake3::hash(b"abc").to_hex().as_str(), "size": 3, "pieces": [pieces] },
-                }],
-                "expires_at": null, "quota_used": 0, "quota_limit": null, "server_time": "2026-11-20T10:00:00Z",
-            })
-        };
-        assert!(authorized(blob(blake3::hash(b"abc").to_hex().as_str())).is_ok(), "a right one is read");
-        let refused = authorized(blob(blake3::hash(b"abd").to_hex().as_str())).unwrap_err();
-        assert_eq!(refused.code(), ErrorCode::BadManifest);
-    }
+fn read_granted(answer: &mut dyn std::io::Read) -> serde_json::Result<Granted> {
+    serde_json::from_reader(answer)
 }

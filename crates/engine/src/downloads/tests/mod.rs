@@ -20,7 +20,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use super::{
     fixture::{Device, MIB, School, TestDisk, bytes, eventually, files, id},
     offline_states,
-    view::{MoveDownload, SetPriority, StartDownload},
+    view::{MoveDownload, SetPriority, StartCourse, StartDownload},
 };
 use crate::{
     EngineError, EngineEvent, blobs::DiskFacts, catalogue::view::Availability, ports::Clock as _,
