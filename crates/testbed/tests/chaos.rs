@@ -1,6 +1,8 @@
 //! Service and host are killed behind a bad network, and nothing that was acknowledged is lost or doubled: the short form.
 //!
 //! The example `chaos` does the work, with the built programs; `cargo xtask chaos --kills 200` is the long form.
+// Programs are killed by signal, so only where there are signals.
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 use std::{env, path::PathBuf, process::Command};
