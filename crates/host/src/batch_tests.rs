@@ -5,7 +5,7 @@ use carrel_engine::model::{
 };
 use carrel_engine::{
     EngineEvent,
-    downloads::view::DownloadView,
+    downloads::view::{DownloadView, OwnConditions},
     sync::view::{NetworkState, SyncView},
 };
 use futures_util::StreamExt as _;
@@ -49,6 +49,7 @@ fn download(n: u16, bytes_done: u64) -> DownloadView {
         completed_at: None,
         expires_at: None,
     }
+        own: OwnConditions::default(),
 }
 
 fn changed(n: u16, bytes_done: u64) -> EngineEvent {
