@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 2_000)]
     cases: u64,
     /// Random requests for each operation, beside those that the document calls for
-    #[arg(long, default_value_t = 250)]
+    #[arg(long, default_value_t = 110)]
     each: u32,
     /// The seed
     #[arg(long, default_value_t = 8)]

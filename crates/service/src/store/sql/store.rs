@@ -13,7 +13,8 @@ use carrel_model::{
 };
 
 use super::{
-    Database, accounts, content, downloads, enrolments, epochs, publish, pull, push, retention, tombstones, units_page, values,
+    Database, accounts, content, downloads, enrolments, epochs, publish, pull, push, retention, tombstones, units_page,
+    values,
 };
 use crate::{
     rules::{Denial, IncomingOp},
