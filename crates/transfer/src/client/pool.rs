@@ -2,7 +2,8 @@
 //!
 //! A request first waits for its *turn*. A site that nobody has reached yet has one turn, so that a hundred requests don't
 //! open a hundred connections to learn that one would do; then it has as many as its protocol bears. When the site can't
-//! be reached, all who waited behind the one who tried are told so, rather than trying one after the other.
+//! be reached, all who waited behind the one who tried are told so, rather than trying one after the other. When it serves
+//! others meanwhile, and only lets no further connection in, there is one turn fewer and nobody else hears of it.
 //!
 //! Connections nobody used for a while are closed, so that a queue that has come to its end leaves none open.
 
@@ -57,6 +58,8 @@ struct State {
     turns: usize,
     /// Whether the last attempt to open a connection went well.
     reached: bool,
+    /// Connections opened, and responses that left theirs usable.
+    successes: u64,
     failures: u64,
     failure: Option<Setback>,
     idle: Vec<(u64, h1::Connection)>,
@@ -167,7 +170,9 @@ impl Turn {
 
     /// Takes a connection back that can be used again.
     pub(super) fn keep(&self, connection: h1::Connection, epoch: u64) {
-        self.desk.state().idle.push((epoch, connection));
+        let mut state = self.desk.state();
+        state.successes += 1;
+        state.idle.push((epoch, connection));
     }
 
     /// The server has said by now how many streams it bears.
@@ -215,8 +220,10 @@ impl Desk {
     }
 
     async fn dial(&self, client: &HttpClient) -> Result<Opened, Setback> {
+        let before = self.state().successes;
         let dialled = client.dial(&self.site, client.offer(&self.site)).await;
         let mut state = self.state();
+        state.successes += u64::from(dialled.is_ok());
         match &dialled {
             Ok(Opened { open: Open::Http2(connection), epoch, .. }) => {
                 state.http2 = Some((*epoch, connection.clone()));
@@ -228,6 +235,10 @@ impl Desk {
             Ok(_) => {
                 self.set_turns(&mut state, client.options().connections.max(1));
                 (state.known, state.reached) = (Some(false), true);
+            }
+            Err(_) if state.reached && state.known == Some(false) && state.successes != before => {
+                let fewer = state.turns.saturating_sub(1).max(1);
+                self.set_turns(&mut state, fewer);
             }
             Err(setback) => {
                 // One at a time finds out whether anybody is there again; the others hear of it.

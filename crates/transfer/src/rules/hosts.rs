@@ -3,7 +3,8 @@
 //! All fetches of a fetcher share what is known of a host. So many connections of their own and so many shared requests
 //! may run at once; the limits are halved when the host answers 429 or 503 – once for all requests that were under way
 //! then – and rise again evenly within a minute. `Retry-After` holds for everybody. Whoever finds no place waits, and the
-//! more urgent waits less: playing before asked before refresh, then first come, first served.
+//! more urgent waits less: playing before asked before refresh, then first come, first served. While requests are kept
+//! apart that holds between connections of their own and shared ones, too: both wait for the same moment.
 
 use std::time::Duration;
 
@@ -64,7 +65,9 @@ impl Host {
 
     /// Takes a place if there is one and nobody who came before is to have it.
     pub(crate) fn enter(&mut self, way: Way, urgency: Urgency, now: Duration) -> bool {
-        let after_others = self.waiting.iter().any(|waiting| waiting.way == way && waiting.urgency <= urgency);
+        let paced = self.pace.is_on();
+        let after_others =
+            self.waiting.iter().any(|waiting| (paced || waiting.way == way) && waiting.urgency <= urgency);
         !after_others && self.pace.is_open(now) && self.places(way).enter(now) && self.pace.passed(now)
     }
 
@@ -99,12 +102,14 @@ impl Host {
         if !self.pace.is_open(now) {
             return None;
         }
-        for way in [Way::Own, Way::Shared] {
+        let first = |way| {
             let waiting = self.waiting.iter().filter(|waiting| waiting.way == way);
-            let first = waiting.min_by_key(|waiting| (waiting.urgency, waiting.ticket)).map(|waiting| waiting.ticket);
-            if let Some(ticket) = first
-                && self.places(way).enter(now)
-            {
+            waiting.min_by_key(|waiting| (waiting.urgency, waiting.ticket)).copied()
+        };
+        let mut firsts = [first(Way::Own), first(Way::Shared)];
+        firsts.sort_by_key(|first| first.map(|waiting| (waiting.urgency, waiting.ticket)));
+        for Waiting { ticket, way, .. } in firsts.into_iter().flatten() {
+            if self.places(way).enter(now) {
                 self.stop_waiting(ticket);
                 self.pace.passed(now);
                 return Some(ticket);
@@ -182,8 +187,13 @@ impl Pace {
         Self { gap: Duration::ZERO, open_at: Duration::ZERO, slowed_at: None, served_at: None }
     }
 
+    /// Whether requests are kept apart.
+    const fn is_on(&self) -> bool {
+        !self.gap.is_zero()
+    }
+
     fn is_open(&self, now: Duration) -> bool {
-        self.gap.is_zero() || now >= self.open_at
+        !self.is_on() || now >= self.open_at
     }
 
     /// Always true.

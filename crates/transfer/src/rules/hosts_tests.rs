@@ -162,3 +162,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn while_requests_are_kept_apart_the_urgent_come_first_whichever_way_they_travel() {
+    let mut host = Host::new(4);
+    assert!(host.enter(Way::Own, Urgency::Asked, NOW));
+    host.busy(NOW, None, NOW);
+    let refresh = host.wait(Way::Own, Urgency::Refresh);
+    let playing = host.wait(Way::Shared, Urgency::Playing);
+    host.leave(Way::Own);
+    let mut now = NOW;
+    for expected in [playing, refresh] {
+        now += host.opens_in(now).unwrap();
+        assert!(!host.enter(Way::Shared, Urgency::Refresh, now), "others wait for this moment");
+        assert_eq!(host.admit(now), Some(expected));
+        assert_eq!(host.admit(now), None, "one at a time");
+    }
+}

@@ -84,12 +84,15 @@ const LONGEST_PROBE: Duration = Duration::from_millis(800);
 const PROBE_PART: f64 = 0.12;
 /// A portal doesn't go away by asking: fewer attempts, so that the learner hears of it soon.
 const PAGE_ATTEMPTS: u32 = 3;
+/// So often a fetch of which nothing came is forgiven because others are served: it may be the only one refused, for ever.
+const FORGIVEN: u32 = 30;
 
 #[derive(Debug)]
 pub(crate) struct Patience {
     limits: Limits,
     failures: u32,
     renewals: u32,
+    forgiven: u32,
     received: u64,
     /// How long the network has been broken: attempts and waits since the first failure.
     broken: Option<Duration>,
@@ -97,7 +100,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self { limits, failures: 0, renewals: 0, received: 0, broken: None }
+        Self { limits, failures: 0, renewals: 0, forgiven: 0, received: 0, broken: None }
     }
 
     /// So many wanted bytes have arrived.
@@ -106,6 +109,7 @@ impl Patience {
         if self.received >= PROGRESS_BYTES {
             self.failures = 0;
             self.renewals = 0;
+            self.forgiven = 0;
             self.received = 0;
             self.broken = None;
         }
@@ -113,7 +117,10 @@ impl Patience {
 
     /// What failed until now says nothing about this fetch: others are served.
     pub(crate) const fn forgive(&mut self) {
-        self.failures = 0;
+        if self.forgiven < FORGIVEN {
+            self.forgiven += 1;
+            self.failures = 0;
+        }
     }
 
     /// The network is another one: it is probed fast again.

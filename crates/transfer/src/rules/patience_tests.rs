@@ -141,3 +141,14 @@ proptest! {
         prop_assert!(ended.is_some_and(|at| at <= 24), "fifteen seconds of probes, eight attempts, two renewals at most");
     }
 }
+
+#[test]
+fn who_alone_is_refused_is_not_forgiven_for_ever() {
+    let mut patience = Patience::new(LIMITS);
+    let busy = Setback::Busy { status: 503, retry_after: None };
+    let tries = (0..200).take_while(|_| {
+        patience.forgive();
+        !matches!(patience.after(&busy, Duration::ZERO, 0.0), Step::GiveUp(_))
+    });
+    assert!((20..100).contains(&tries.count()));
+}
