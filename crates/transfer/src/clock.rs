@@ -20,6 +20,32 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn jitter(&self) -> f64;
 }
 
+/// A moment by both clocks of the device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The time of day; may jump.
+    pub(crate) wall: TimeMs,
+    /// Time since some fixed moment, never backwards; may stand still while the device sleeps.
+    pub(crate) steady: Duration,
+}
+
+impl Moment {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self { wall: clock.now(), steady: clock.elapsed() }
+    }
+
+    /// The longer of what the two clocks say has passed: one of them doesn't notice sleep, anybody can set the other back.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        let wall = u64::try_from(self.wall.since(earlier.wall)).unwrap_or(0);
+        self.steady_since(earlier).max(Duration::from_millis(wall))
+    }
+
+    /// What has passed whatever anybody did to the time of day.
+    pub(crate) fn steady_since(self, earlier: Self) -> Duration {
+        self.steady.saturating_sub(earlier.steady)
+    }
+}
+
 /// The machine's own clock and randomness.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {

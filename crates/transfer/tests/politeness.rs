@@ -18,10 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carrel_model::TimeMs;
+use carrel_model::{BlobHash, TimeMs};
+use carrel_testbed::http_origin::Act;
 use carrel_transfer::{
     Clock, Control, FetchError, FetchRequest, Fetched, Fetcher, FetcherConfig, FixedSources, HttpClient, HttpOptions,
-    NoJournal, SystemClock,
+    NoJournal, ResolveReason, Source, SourceError, Sources, SystemClock,
 };
 use rig::{MIB, QuickClock, Rig, content, manifest_of};
 use tokio::{
@@ -180,4 +181,87 @@ async fn a_wall_clock_that_jumps_by_years_changes_nothing() {
     let fetched = tokio::time::timeout(Duration::from_secs(60), fetching).await.unwrap().unwrap();
     rig.assert_file();
     assert_eq!((fetched.bytes_fetched, fetched.retries), (9 * MIB + 5, 0));
+}
+
+/// Signs for a minute of the right time, and counts how often.
+struct Signed {
+    url: url::Url,
+    count: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Sources for Signed {
+    async fn resolve(&self, _: BlobHash, _: ResolveReason) -> Result<Vec<Source>, SourceError> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut source = Source::new(self.url.clone());
+        source.expires_at = Some(rig::NOW.plus_ms(60_000));
+        Ok(vec![source])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_clock_that_jumps_renews_at_most_once_for_each_request() {
+    let rig = Rig::new(9 * MIB + 5).await;
+    rig.origin.script([Act::CutAfter(2 * MIB + 5), Act::CutAfter(2 * MIB)]);
+    let mut config = FetcherConfig::default();
+    let clock: Arc<JumpingClock> = Arc::default();
+    config.clock = clock;
+    let fetcher = Fetcher::new(HttpClient::new(&HttpOptions::default()).unwrap(), config);
+    let url = rig.origin.url("/blob").parse().unwrap();
+    let sources = Arc::new(Signed { url, count: AtomicUsize::new(0) });
+    let request = FetchRequest::new(Arc::clone(&rig.manifest), rig.path());
+    let fetching = fetcher.fetch(request, Arc::clone(&sources) as Arc<dyn Sources>, Arc::new(NoJournal), Control::new());
+    let fetched = tokio::time::timeout(Duration::from_secs(60), fetching).await.expect("it must end").unwrap();
+    rig.assert_file();
+    assert_eq!(fetched.bytes_fetched, 9 * MIB + 5);
+    let (signed, asked) = (sources.count.load(Ordering::Relaxed), rig.origin.seen().len());
+    assert!(signed <= asked + 1, "{signed} renewals for {asked} requests");
+}
+
+/// Lets two connections in and no more: others are refused, or closed as soon as they are there.
+async fn two_connections(content: Vec<u8>, refuse: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let open = Arc::new(AtomicUsize::new(0));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if open.load(Ordering::SeqCst) >= 2 {
+                continue;
+            }
+            let (count, content) = (Arc::clone(&open), content.clone());
+            let both = open.fetch_add(1, Ordering::SeqCst) == 1;
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while let Ok(byte) = stream.read_u8().await {
+                    head.push(byte);
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        // Long enough for the others to knock.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
+                        if stream.write_all(&[head.as_bytes(), &content].concat()).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+                count.fetch_sub(1, Ordering::SeqCst);
+            });
+            if both && refuse {
+                return;
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_arrive_from_a_host_that_lets_only_two_connections_in() {
+    let content = content(BYTES, 5);
+    for refuse in [true, false] {
+        let address = two_connections(content.clone(), refuse).await;
+        let fetcher = Fetcher::new(HttpClient::new(&HttpOptions::default()).unwrap(), FetcherConfig::default());
+        for fetched in fetch_all(&fetcher, &content, address, FILES).await {
+            fetched.unwrap_or_else(|error| panic!("refuse {refuse}: {error:?}"));
+        }
+    }
 }

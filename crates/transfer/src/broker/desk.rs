@@ -13,10 +13,10 @@ use std::{
 use carrel_model::{BlobHash, TimeMs};
 
 use super::{
-    held::{Held, Moment},
+    held::Held,
     signer::{MOST_PER_SIGN, Signed},
 };
-use crate::{ResolveReason, Source, SourceError, rules::answer::RETRY_AFTER_LIMIT};
+use crate::{ResolveReason, Source, SourceError, clock::Moment, rules::answer::RETRY_AFTER_LIMIT};
 
 /// Blobs whose addresses are remembered; about 2 MiB.
 const MOST_HELD: usize = 4_096;

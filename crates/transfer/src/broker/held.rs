@@ -9,28 +9,12 @@ use std::time::Duration;
 
 use carrel_model::TimeMs;
 
-use crate::{ResolveReason, Source};
+use crate::{ResolveReason, Source, clock::Moment};
 
 /// An address is not begun with in the last twentieth of its life: a request takes time to arrive …
 const MARGIN_PART: u32 = 20;
 /// … but not more than this.
 const MARGIN_MOST: Duration = Duration::from_secs(25);
-
-/// A moment by both clocks of the device.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    /// The time of day; may jump.
-    pub(super) wall: TimeMs,
-    /// Time since some fixed moment, never backwards; may stand still while the device sleeps.
-    pub(super) steady: Duration,
-}
-
-impl Moment {
-    fn since(self, earlier: Self) -> Duration {
-        let wall = u64::try_from(self.wall.since(earlier.wall)).unwrap_or(0);
-        self.steady.saturating_sub(earlier.steady).max(Duration::from_millis(wall))
-    }
-}
 
 /// What the service gave for one blob.
 #[derive(Debug)]

@@ -20,11 +20,8 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use signer::{MOST_PER_SIGN, Signed, Signer};
 
-use self::{
-    desk::{Answer, Desk, Next, Waiter},
-    held::Moment,
-};
-use crate::{Clock, ResolveReason, Source, SourceError, Sources};
+use self::desk::{Answer, Desk, Next, Waiter};
+use crate::{Clock, ResolveReason, Source, SourceError, Sources, clock::Moment};
 
 /// How long the first to ask waits for company. Fetches that start together ask within this, and it is lost in the time
 /// any request takes.
@@ -136,7 +133,7 @@ impl Office {
     }
 
     fn now(&self) -> Moment {
-        Moment { wall: self.clock.now(), steady: self.clock.elapsed() }
+        Moment::now(&*self.clock)
     }
 
     /// Makes requests until nobody waits.

@@ -6,7 +6,8 @@
 //! piece isn't taken for one, nor what a power loss tore. No journal knows of it: it is no state, only bytes that needn't
 //! be asked for. What they are worth shows when the piece is complete, and if it is wrong all of it is fetched again.
 //!
-//! The seal is written over by the bytes that follow. It must never be written over a complete piece: [`Part`] sees to that,
+//! The seal is written over by the bytes that follow, and after them: a kill in the middle of a write leaves the beginning
+//! that was there before. It must never be written over a complete piece: [`Part`] sees to that,
 //! and [`Pending`] that a file isn't opened anew while an earlier fetch of it is still writing.
 //!
 //! [`Part`]: super::Part
@@ -24,7 +25,7 @@ use crate::disk::lock;
 
 /// Beginnings are kept in steps of so many bytes.
 const STEP_BYTES: usize = 128 << 10;
-const SEAL_BYTES: usize = 32;
+pub(super) const SEAL_BYTES: usize = 32;
 /// How much is looked at to tell what was written from what was only reserved.
 const LOOKED_AT_BYTES: usize = 4 << 10;
 
@@ -45,6 +46,13 @@ pub(crate) struct Step {
     pub(super) bytes: Vec<u8>,
 }
 
+impl Step {
+    /// Where in the piece its seal stands.
+    pub(super) fn seal_at(&self) -> usize {
+        (self.offset + self.bytes.len()).saturating_sub(SEAL_BYTES)
+    }
+}
+
 impl Beginning {
     pub(crate) fn new(manifest: &Manifest, piece: u64) -> Self {
         let mut named = manifest.hash().as_bytes().to_vec();
@@ -56,6 +64,11 @@ impl Beginning {
     pub(crate) const fn has_grown(&self, arrived: usize, length: usize) -> bool {
         let end = self.sealed + STEP_BYTES;
         arrived >= end && end + SEAL_BYTES <= length
+    }
+
+    /// So many bytes are covered by the steps made by now.
+    pub(crate) const fn sealed(&self) -> usize {
+        self.sealed
     }
 
     /// What is to be written now that these bytes have come.

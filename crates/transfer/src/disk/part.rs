@@ -2,6 +2,7 @@
 //! durable before they are recorded.
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -19,7 +20,7 @@ use crate::{
     FetchError, Journal, PieceSet,
     disk::{
         Disk,
-        beginnings::Step,
+        beginnings::{SEAL_BYTES, Step},
         blocking,
         buffers::Buffer,
         folder,
@@ -129,7 +130,7 @@ impl Part {
             path,
             record,
             promise,
-            hands: Mutex::new(Hands { modified: file.2, strange: false, complete }),
+            hands: Mutex::new(Hands { modified: file.2, strange: false, complete, seals: BTreeMap::new() }),
             submitted: AtomicUsize::new(0),
             idle: Notify::new(),
         }));
@@ -258,6 +259,7 @@ impl Part {
             for piece in &leftovers.found {
                 part.record.written(*piece, part.manifest.piece_range(*piece).1);
             }
+            lock(&part.hands).seals.extend(leftovers.begun.iter().map(|(piece, bytes)| (*piece, bytes.len())));
             Ok(leftovers)
         })
         .await
@@ -271,6 +273,8 @@ struct Hands {
     strange: bool,
     /// Pieces written as a whole: no beginning goes over them any more.
     complete: PieceSet,
+    /// Where in a piece that isn't complete the seal of its beginning stands.
+    seals: BTreeMap<u64, usize>,
 }
 
 impl Hands {
@@ -309,7 +313,9 @@ impl Shared {
             // Only one writes into a file at a time, which the system sees to anyway.
             let mut hands = lock(&self.hands);
             hands.complete.insert(piece);
-            self.write_at(&mut hands, bytes, start)?;
+            let seal = hands.seals.get(&piece).copied();
+            self.write_at(&mut hands, bytes, start, seal)?;
+            hands.seals.remove(&piece);
         }
         self.promise.written(length);
         self.record.written(piece, length);
@@ -322,16 +328,30 @@ impl Shared {
         if hands.complete.contains(step.piece) {
             return Ok(());
         }
-        self.write_at(&mut hands, &step.bytes, self.manifest.piece_range(step.piece).0 + step.offset as u64)
+        let seal = hands.seals.get(&step.piece).and_then(|at| at.checked_sub(step.offset));
+        let offset = self.manifest.piece_range(step.piece).0 + step.offset as u64;
+        self.write_at(&mut hands, &step.bytes, offset, seal)?;
+        hands.seals.insert(step.piece, step.seal_at());
+        Ok(())
     }
 
-    fn write_at(&self, hands: &mut Hands, bytes: &[u8], offset: u64) -> io::Result<()> {
+    /// Writes over the seal of an earlier beginning last: whoever is killed on the way finds that one.
+    fn write_at(&self, hands: &mut Hands, bytes: &[u8], offset: u64, seal: Option<usize>) -> io::Result<()> {
         let file = &self.record.file;
         let stat = file.stat()?;
         hands.look(stat);
         // A write behind the cut would make the file long again and hide the hole.
         hands.strange |= self.manifest.piece_count() > 1 && stat.length < self.manifest.size();
-        file.write_at(bytes, offset)?;
+        let parts = seal.and_then(|seal| {
+            let (before, rest) = bytes.split_at_checked(seal)?;
+            let (over, behind) = rest.split_at_checked(SEAL_BYTES).filter(|(_, behind)| !behind.is_empty())?;
+            Some([(behind, seal + SEAL_BYTES), (before, 0), (over, seal)])
+        });
+        for (bytes, at) in parts.unwrap_or([(bytes, 0), (&[], 0), (&[], 0)]) {
+            if !bytes.is_empty() {
+                file.write_at(bytes, offset + at as u64)?;
+            }
+        }
         hands.modified = file.stat()?.modified;
         Ok(())
     }

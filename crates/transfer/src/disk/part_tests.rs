@@ -391,3 +391,27 @@ async fn a_beginning_that_can_not_be_kept_is_no_loss() {
     }
     part.finish(true).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_kill_while_a_piece_is_written_leaves_its_beginning() {
+    let bench = Bench::new(4 * MIB);
+    let part = bench.open().await.unwrap().part;
+    keep(&part, step(&bench, 1, 300_000)).await;
+    // As far as the first write gets, each time: what comes over the seal is the last.
+    let far = MIB + (2 << 17);
+    bench.spy.fail(move |seen| matches!(seen, Seen::Write(_, at) if *at <= far).then_some(io::ErrorKind::StorageFull));
+    assert!(matches!(put(&part, 1, bench.piece(1)).await, Judged::Failed(_)));
+    bench.spy.heal();
+    let opened = bench.open().await.unwrap();
+    assert_eq!(opened.begun.iter().map(|(piece, bytes)| (*piece, bytes.len())).collect::<Vec<_>>(), [(1, 2 << 17)]);
+    assert!(opened.begun[0].1 == bench.piece(1)[..2 << 17]);
+
+    // And so it is with a longer beginning.
+    bench.spy.fail(move |seen| matches!(seen, Seen::Write(_, at) if *at <= far).then_some(io::ErrorKind::StorageFull));
+    keep(&opened.part, step(&bench, 1, 900_000)).await;
+    bench.spy.heal();
+    let opened = bench.open().await.unwrap();
+    assert_eq!(opened.begun[0].1.len(), 2 << 17);
+    keep(&opened.part, step(&bench, 1, 900_000)).await;
+    assert_eq!(bench.open().await.unwrap().begun[0].1.len(), 6 << 17);
+}

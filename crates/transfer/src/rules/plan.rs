@@ -44,6 +44,9 @@ pub(crate) struct Worth {
     pub(crate) slow_after: Duration,
 }
 
+/// A beginning of a piece of so many bytes is worth a request of its own that goes on behind it.
+const BEGUN_BYTES: usize = 256 << 10;
+
 /// On a slow line every lane takes long for a piece, and a race would only make it longer.
 const SLOW: u32 = 5;
 
@@ -87,6 +90,8 @@ pub(crate) struct Plan {
     held: PieceSet,
     proven: PieceSet,
     wrong: BTreeMap<u64, u32>,
+    /// Pieces of which so much is there that a request had better begin with them.
+    begun: BTreeSet<u64>,
     lanes: BTreeMap<LaneId, Assigned>,
     /// How long a lane takes for a piece, of late.
     typical: Option<Duration>,
@@ -105,6 +110,7 @@ impl Plan {
             held: none.clone(),
             proven: none,
             wrong: BTreeMap::new(),
+            begun: BTreeSet::new(),
             lanes: BTreeMap::new(),
             typical: None,
             slow_after: Duration::MAX,
@@ -125,6 +131,7 @@ impl Plan {
         for piece in span.first..span.end {
             self.taken.insert(piece);
         }
+        self.begun.remove(&span.first);
         let (at, end) = (span.first, span.end);
         let assigned = Assigned { at, end, asked_end: end, since: now, moved_at: now, race };
         self.lanes.insert(lane, assigned);
@@ -143,7 +150,15 @@ impl Plan {
         }
         let taken = self.taken.next_held(first);
         let suspect = self.wrong.range(first..taken).next().map_or(taken, |(piece, _)| *piece);
-        Some(Span { first, end: suspect })
+        let begun = self.begun.range(first + 1..).next().map_or(suspect, |piece| suspect.min(*piece));
+        Some(Span { first, end: begun })
+    }
+
+    /// So many bytes of a missing piece are there.
+    pub(crate) fn begun(&mut self, piece: u64, bytes: usize) {
+        if bytes >= BEGUN_BYTES && !self.held.contains(piece) {
+            self.begun.insert(piece);
+        }
     }
 
     /// Takes the second half from the lane with most before it; from one that nothing reaches, all but the piece it is at.
@@ -349,6 +364,7 @@ impl Plan {
     }
 
     fn hold(&mut self, piece: u64) {
+        self.begun.remove(&piece);
         self.taken.insert(piece);
         if self.held.insert(piece) {
             self.held_bytes += self.manifest.piece_range(piece).1;

@@ -42,6 +42,18 @@ fn asks_for_the_gaps_in_order() {
 }
 
 #[test]
+fn a_request_ends_where_a_piece_was_begun() {
+    let mut plan = plan(10);
+    plan.begun(0, 700_000);
+    plan.begun(3, 300_000);
+    plan.begun(5, 1000);
+    assert_eq!(plan.assign(0, NOW, WORTH), job(0, 3));
+    assert_eq!(plan.assign(1, NOW, WORTH), job(3, 10));
+    plan.release(1);
+    assert_eq!(plan.assign(1, NOW, WORTH), job(3, 10), "and once is enough");
+}
+
+#[test]
 fn an_idle_lane_takes_half_of_the_longest_span() {
     let mut plan = plan(20);
     assert_eq!(plan.assign(0, NOW, WORTH), job(0, 20));

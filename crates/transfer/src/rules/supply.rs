@@ -4,13 +4,16 @@
 //! meanwhile hurts no other. Wrong bytes don't make a source disappear – it may be the only one that has a certain piece
 //! right – but after some of them it is asked only for what the others couldn't give. That is remembered by origin: a new
 //! address of the same server is no new server.
+//!
+//! How long an address lives is taken from our time of day when it came, and that may be wrong by any amount or jump. So
+//! one that nobody has asked yet ends by the steady clock alone, and whatever the time of day does, each renewal is
+//! followed by a request: an end that was none costs one renewal, and never an endless row of them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use carrel_model::TimeMs;
 use url::Origin;
 
-use crate::Source;
+use crate::{Source, clock::Moment};
 
 /// Names one source of one answer of [`Sources`](crate::Sources).
 pub(crate) type SourceId = u32;
@@ -23,9 +26,30 @@ struct Held {
     id: SourceId,
     source: Source,
     origin: Origin,
-    /// It was past its expiry when it came: then the clocks differ and its expiry says nothing.
-    late_at_birth: bool,
+    life: Life,
     ignores_ranges: bool,
+}
+
+/// How long an address works.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    born: Moment,
+    /// `None`: for ever – or it was over when it came: then the clocks differ and its end says nothing.
+    length: Option<Duration>,
+    /// Whether somebody has been sent there.
+    asked: bool,
+}
+
+impl Life {
+    fn of(source: &Source, now: Moment) -> Self {
+        let left = source.expires_at.and_then(|at| u64::try_from(at.since(now.wall)).ok());
+        Self { born: now, length: left.filter(|ms| *ms > 0).map(Duration::from_millis), asked: false }
+    }
+
+    fn is_over(self, now: Moment) -> bool {
+        let age = if self.asked { now.since(self.born) } else { now.steady_since(self.born) };
+        self.length.is_some_and(|length| age >= length)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -45,28 +69,26 @@ pub(crate) struct Chosen {
     pub(crate) source: Source,
     /// It has answered a range with the whole blob.
     pub(crate) ignores_ranges: bool,
-    /// When its address ends, as far as that can be believed.
-    expires_at: Option<TimeMs>,
+    life: Life,
 }
 
 impl Chosen {
-    /// Whether its address has expired by our clock.
-    pub(crate) fn is_expired(&self, now: TimeMs) -> bool {
-        self.expires_at.is_some_and(|at| at <= now)
+    /// Whether its address has expired by our clocks.
+    pub(crate) fn is_expired(&self, now: Moment) -> bool {
+        self.life.is_over(now)
     }
 }
 
 impl Supply {
     /// Takes new sources in place of the old ones; those that aren't HTTP are left out.
-    pub(crate) fn replace(&mut self, sources: Vec<Source>, now: TimeMs) {
+    pub(crate) fn replace(&mut self, sources: Vec<Source>, now: Moment) {
         self.at = 0;
         self.held.clear();
         for source in &sources {
             if matches!(source.url.scheme(), "http" | "https") {
-                let late_at_birth = source.expires_at.is_some_and(|at| at <= now);
-                let (id, origin, source) = (self.next, source.url.origin(), source.clone());
+                let (id, origin, life) = (self.next, source.url.origin(), Life::of(source, now));
                 self.next += 1;
-                self.held.push(Held { id, source, origin, late_at_birth, ignores_ranges: false });
+                self.held.push(Held { id, source: source.clone(), origin, life, ignores_ranges: false });
             }
         }
         self.answer = sources;
@@ -98,12 +120,18 @@ impl Supply {
     }
 
     fn chosen(held: &Held) -> Chosen {
-        let expires_at = held.source.expires_at.filter(|_| !held.late_at_birth);
-        Chosen { id: held.id, source: held.source.clone(), ignores_ranges: held.ignores_ranges, expires_at }
+        Chosen { id: held.id, source: held.source.clone(), ignores_ranges: held.ignores_ranges, life: held.life }
     }
 
-    /// Whether the source to ask has expired by our clock.
-    pub(crate) fn is_expired(&self, now: TimeMs) -> bool {
+    /// Somebody is sent to this source.
+    pub(crate) fn note_asked(&mut self, id: SourceId) {
+        for held in self.held.iter_mut().filter(|held| held.id == id) {
+            held.life.asked = true;
+        }
+    }
+
+    /// Whether the source to ask has expired by our clocks.
+    pub(crate) fn is_expired(&self, now: Moment) -> bool {
         self.current().is_some_and(|chosen| chosen.is_expired(now))
     }
 

@@ -1,11 +1,18 @@
 //! Which source is asked after what has happened.
 
+use std::time::Duration;
+
 use carrel_model::TimeMs;
 
 use super::Supply;
-use crate::Source;
+use crate::{Source, clock::Moment};
 
-const NOW: TimeMs = TimeMs::from_ms(1_000_000);
+const NOW: Moment = after(0, 0);
+
+/// So many milliseconds later by the time of day and by the steady clock.
+const fn after(wall: i64, steady: u64) -> Moment {
+    Moment { wall: TimeMs::from_ms(1_000_000 + wall), steady: Duration::from_millis(steady) }
+}
 
 fn source(url: &str) -> Source {
     Source::new(url.parse().unwrap())
@@ -58,11 +65,25 @@ fn a_liar_is_asked_only_for_what_others_lack() {
 fn an_expiry_in_the_past_says_only_that_clocks_differ() {
     let mut supply = Supply::default();
     let mut late = source("http://a/");
-    late.expires_at = Some(NOW.plus_ms(-1));
+    late.expires_at = Some(after(-1, 0).wall);
     supply.replace(vec![late.clone()], NOW);
-    assert!(!supply.is_expired(NOW.plus_ms(1_000_000)));
-    late.expires_at = Some(NOW.plus_ms(2000));
+    assert!(!supply.is_expired(after(1_000_000, 1_000_000)));
+    late.expires_at = Some(after(2000, 0).wall);
     supply.replace(vec![late], NOW);
-    assert!(!supply.is_expired(NOW));
-    assert!(supply.is_expired(NOW.plus_ms(2000)));
+    assert!(!supply.is_expired(after(1999, 1999)));
+    assert!(supply.is_expired(after(2000, 2000)));
+}
+
+#[test]
+fn an_address_nobody_has_asked_ends_by_the_steady_clock_alone() {
+    let mut signed = source("http://a/");
+    signed.expires_at = Some(after(2000, 0).wall);
+    let mut supply = Supply::default();
+    supply.replace(vec![signed], NOW);
+    let fresh = supply.current().unwrap();
+    assert!(!supply.is_expired(after(1_000_000, 1)) && !fresh.is_expired(after(1_000_000, 1)));
+    assert!(supply.is_expired(after(-1_000_000, 2000)) && fresh.is_expired(after(-1_000_000, 2000)));
+    supply.note_asked(fresh.id);
+    assert!(supply.is_expired(after(1_000_000, 1)), "the device may have slept");
+    assert!(!fresh.is_expired(after(1_000_000, 1)), "whoever was sent before asks");
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     FetchError, ResolveReason, State, WaitCause,
     client::Line,
+    clock::Moment,
     rules::{
         hosts::Way,
         lanes::Sight,
@@ -40,7 +41,7 @@ impl Run {
             if first && !self.shared.core().plan.has_gap() {
                 return Ok(());
             }
-            if self.supply.is_empty() || self.supply.is_expired(self.config().clock.now()) {
+            if self.supply.is_empty() || self.supply.is_expired(Moment::now(&*self.config().clock)) {
                 let reason = if self.supply.is_empty() { ResolveReason::First } else { ResolveReason::Expired };
                 self.resolve(reason);
                 return Ok(());
@@ -71,6 +72,7 @@ impl Run {
             let Some(job) = self.shared.core().plan.assign(lane, now, worth) else { return Ok(()) };
             self.next_lane += 1;
             let chosen = self.choose(current, job.suspect.then_some(job.span.first));
+            self.supply.note_asked(chosen.id);
             let origin_chosen = chosen.source.url.origin();
             if origin_chosen != origin {
                 place = None;

@@ -17,6 +17,7 @@ use url::Origin;
 
 use crate::{
     client::{Line, Response, ask, error_body, turn},
+    clock::Moment,
     disk::{Beginning, Buffer, Part},
     rules::{
         answer::{Answer, Asked, judge, refusal},
@@ -30,6 +31,7 @@ use crate::{
     run::{
         places::Place,
         shared::{Live, Shared},
+        unkept::Unkept,
     },
 };
 
@@ -87,6 +89,7 @@ pub(crate) async fn run(shared: Arc<Shared>, errand: Errand) -> Back {
         beginning: Beginning::new(&shared.manifest, job.span.first),
         kept_at: Instant::now(),
         keeping: Arc::default(),
+        unkept: Unkept::new(),
     };
     let outcome = async {
         let _place = match place {
@@ -119,7 +122,7 @@ async fn attempt(
     let config = shared.fetcher.config();
     // Before the request: a body nobody has room for would stand in the way of the others on its connection.
     receiving.buffer = Some(shared.fetcher.disk().buffer(receiving.length()).await);
-    let now = config.clock.now();
+    let now = Moment::now(&*config.clock);
     // Waiting for a place and a buffer may have taken long.
     if chosen.is_expired(now) {
         trip.late = true;
@@ -131,7 +134,7 @@ async fn attempt(
     let asking = ask(shared.fetcher.client(), line, &chosen.source, start, end);
     let response = timeout(config.stall_after, asking).await.map_err(|_| Setback::Stalled)??;
     trip.round_trip = Some(config.clock.elapsed().saturating_sub(trip.asked_at));
-    match judge(asked, response.status(), response.headers(), now) {
+    match judge(asked, response.status(), response.headers(), now.wall) {
         Answer::Body { skip, page } => {
             shared.fetcher.places().served(&receiving.origin);
             let kept = receiving.arrived();
@@ -177,6 +180,7 @@ async fn receive(
     }
     drop(thrown_away);
     receiving.kept_at = Instant::now();
+    receiving.unkept.begin();
     loop {
         let room = receiving.room();
         if room == 0 {
@@ -188,10 +192,12 @@ async fn receive(
             continue;
         }
         let Some(buffer) = &mut receiving.buffer else { return Ok(()) };
-        read(&mut response, buffer, room, &shared, &mut watchdog).await?;
+        let bytes = read(&mut response, buffer, room, &shared, &mut watchdog).await?;
+        receiving.unkept.received(bytes);
         if keep {
             receiving.keep(part);
         }
+        watchdog.excuse(receiving.unkept.settle().await);
     }
 }
 
@@ -257,6 +263,7 @@ struct Receiving {
     kept_at: Instant,
     /// One step is being written.
     keeping: Arc<AtomicBool>,
+    unkept: Unkept,
 }
 
 impl Receiving {
@@ -291,7 +298,13 @@ impl Receiving {
         self.kept_at = Instant::now();
         let keeping = Arc::clone(&self.keeping);
         match self.beginning.step(buffer, length) {
-            Some(step) => part.keep(step, move || keeping.store(false, Ordering::Release)),
+            Some(step) => {
+                let writing = self.unkept.writing(buffer.len().saturating_sub(self.beginning.sealed()));
+                part.keep(step, move || {
+                    keeping.store(false, Ordering::Release);
+                    drop(writing);
+                });
+            }
             None => keeping.store(false, Ordering::Release),
         }
     }
@@ -303,6 +316,7 @@ impl Receiving {
         self.buffer = Some(self.shared.fetcher.disk().next_buffer(self.length()).await);
         self.beginning = Beginning::new(&self.shared.manifest, next);
         self.kept_at = Instant::now();
+        self.unkept.begin();
         true
     }
 
@@ -310,6 +324,7 @@ impl Receiving {
     fn submit(&mut self, part: &Part) -> Option<u64> {
         let (piece, length) = (self.piece, self.length() as u64);
         let now = self.shared.fetcher.config().clock.elapsed();
+        self.unkept.complete();
         let mut core = self.shared.core();
         core.received += length.saturating_sub(std::mem::take(&mut self.inherited) as u64);
         let arrived = core.plan.arrived(self.lane, now);
@@ -318,8 +333,11 @@ impl Receiving {
         from.add(&self.origin);
         std::mem::swap(&mut from, &mut self.from);
         if let (Some(buffer), true) = (self.buffer.take(), arrived.wanted) {
-            let shared = Arc::clone(&self.shared);
-            part.submit(piece, buffer, move |judged| shared.judged(piece, from, judged));
+            let (shared, writing) = (Arc::clone(&self.shared), self.unkept.writing(0));
+            part.submit(piece, buffer, move |judged| {
+                shared.judged(piece, from, judged);
+                drop(writing);
+            });
         }
         arrived.next
     }
@@ -352,6 +370,7 @@ impl Drop for Receiving {
             core.received += buffer.len().saturating_sub(self.inherited) as u64;
             if core.partials.get(&self.piece).is_none_or(|kept| kept.bytes.len() < buffer.len()) {
                 let partial = Partial { bytes: buffer.to_vec(), from: std::mem::take(&mut self.from) };
+                core.plan.begun(self.piece, partial.bytes.len());
                 core.partials.insert(self.piece, partial);
             }
         }

@@ -18,6 +18,7 @@ pub(crate) mod pace;
 pub(crate) mod places;
 mod recovery;
 pub(crate) mod shared;
+mod unkept;
 
 #[cfg(test)]
 mod begun_tests;
@@ -193,6 +194,7 @@ impl Run {
             core.plan.claimed(piece);
         }
         for (piece, bytes) in opened.begun {
+            core.plan.begun(piece, bytes.len());
             core.partials.insert(piece, Partial { bytes, from: Senders::unknown() });
         }
         drop(core);

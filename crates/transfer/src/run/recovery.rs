@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{Future, Run, lane::Back};
 use crate::{
     FetchError, ResolveReason, Source, SourceError, State, WaitCause,
+    clock::Moment,
     rules::patience::{Setback, Step},
 };
 
@@ -193,7 +194,7 @@ impl Run {
         let End::Resolved(answer) = end else { return Ok(()) };
         let setback = match answer {
             Ok(sources) => {
-                self.supply.replace(sources, self.config().clock.now());
+                self.supply.replace(sources, Moment::now(&*self.config().clock));
                 return if self.supply.is_empty() { Err(FetchError::Gone) } else { Ok(()) };
             }
             Err(SourceError::NotAuthorised) => return Err(FetchError::NotAuthorised),
