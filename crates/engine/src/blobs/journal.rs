@@ -41,10 +41,10 @@ impl SqliteJournal {
                 "INSERT INTO blob_pieces (hash, pieces, verified) SELECT hash, x'', ?1 FROM blobs WHERE hash = ?2
                  ON CONFLICT (hash) DO UPDATE SET verified = excluded.verified",
             )
-                .bind(checkpoint.verified.to_bytes())
-                .bind(&hash)
-                .execute(&mut *tx)
-                .await?;
+            .bind(checkpoint.verified.to_bytes())
+            .bind(&hash)
+            .execute(&mut *tx)
+            .await?;
             // All pieces are of one length but the last.
             let pieces = i64::try_from(checkpoint.verified.len()).unwrap_or(i64::MAX);
             let last = checkpoint.verified.pieces().saturating_sub(1);

@@ -10,10 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use carrel_model::{
-    BlobHash, ErrorCode, ProfileId, TimeMs,
-    wire::content::UrlWanted,
-};
+use carrel_model::{BlobHash, ErrorCode, ProfileId, TimeMs, wire::content::UrlWanted};
 use carrel_transfer::{Broker, ResolveReason, Signed, Signer, Source, SourceError};
 use url::Url;
 

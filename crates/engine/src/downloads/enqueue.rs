@@ -214,10 +214,8 @@ async fn expect(
 async fn reserve(queue: &Queue, entries: &[Entry]) -> Result<(), EngineError> {
     let mut seen = BTreeSet::new();
     let items = entries.iter().flat_map(|entry| &entry.items);
-    let blobs: Vec<(BlobHash, u64)> = items
-        .filter(|item| seen.insert(item.hash()))
-        .map(|item| (item.hash(), item.blob().manifest.size()))
-        .collect();
+    let blobs: Vec<(BlobHash, u64)> =
+        items.filter(|item| seen.insert(item.hash())).map(|item| (item.hash(), item.blob().manifest.size())).collect();
     let at_most = blobs.iter().map(|(_, size)| *size).fold(0, u64::saturating_add);
     if at_most <= queue.space_for(at_most).await?.available_bytes() {
         return Ok(());

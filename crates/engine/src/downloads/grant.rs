@@ -5,14 +5,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+#[cfg(test)]
+use carrel_model::wire::downloads::Authorized;
 use carrel_model::{
     AssetId, BlobHash, LessonId, TimeMs, UnitId,
     content::{AssetKind, Quality},
     pieces::Manifest,
     wire::downloads::AuthorizedBlob,
 };
-#[cfg(test)]
-use carrel_model::wire::downloads::Authorized;
 use serde::{
     Deserialize,
     de::{Deserializer, SeqAccess, Visitor},

@@ -56,8 +56,7 @@ pub(super) struct Expansion<'a> {
 
 impl<'a> Expansion<'a> {
     pub(super) fn new(granted: &'a Granted, quality: Quality) -> Self {
-        let mut expansion =
-            Self { by_asset: HashMap::new(), of_unit: BTreeMap::new(), of_none: Vec::new(), quality };
+        let mut expansion = Self { by_asset: HashMap::new(), of_unit: BTreeMap::new(), of_none: Vec::new(), quality };
         for blob in &granted.blobs {
             expansion.by_asset.insert(blob.asset_id, blob);
             match blob.unit_id {

@@ -62,11 +62,10 @@ macro_rules! outdated {
 
 /// Whether the catalogue lists something newer than this download has.
 pub(super) async fn is_outdated(readers: &SqlitePool, id: DownloadId) -> Result<bool, EngineError> {
-    let found =
-        sqlx::query(concat!("SELECT 1 FROM downloads d WHERE d.id = ? AND EXISTS (", outdated!(), ")"))
-            .bind(id.to_string())
-            .fetch_optional(readers)
-            .await?;
+    let found = sqlx::query(concat!("SELECT 1 FROM downloads d WHERE d.id = ? AND EXISTS (", outdated!(), ")"))
+        .bind(id.to_string())
+        .fetch_optional(readers)
+        .await?;
     Ok(found.is_some())
 }
 
@@ -79,8 +78,8 @@ pub async fn offline_states(
     profile: ProfileId,
     now: TimeMs,
 ) -> Result<OfflineStates, EngineError> {
-    let rows = sqlx::query(
-        concat!("WITH mine AS (
+    let rows = sqlx::query(concat!(
+        "WITH mine AS (
              SELECT i.download_id, i.generation, i.lesson_id, i.hash, b.state, b.size,
                     CASE b.state WHEN 'present' THEN b.size ELSE b.verified_bytes END AS done
              FROM download_items i JOIN blobs b USING (hash) WHERE i.profile_id = ?1
@@ -91,12 +90,14 @@ pub async fn offline_states(
                 COALESCE(SUM(m.size), 0) AS total, COALESCE(SUM(m.done), 0) AS done,
                 COALESCE(SUM(m.state <> 'present'), 0) AS missing,
                 d.state = 'completed' AND EXISTS (
-                    ", outdated!(), "
+                    ",
+        outdated!(),
+        "
                 ) AS outdated
          FROM downloads d LEFT JOIN mine m ON m.download_id = d.id
          WHERE d.profile_id = ?1 AND d.deleted_at IS NULL AND d.state <> 'cancelled'
-         GROUP BY d.id, m.generation, m.lesson_id"),
-    )
+         GROUP BY d.id, m.generation, m.lesson_id"
+    ))
     .bind(profile.to_string())
     .fetch_all(readers)
     .await?;

@@ -87,13 +87,12 @@ pub(super) async fn set_conditions(
 pub(super) async fn first(queue: &Queue, profile: ProfileId, id: DownloadId) -> Result<DownloadView, EngineError> {
     let mut tx = queue.library.write().await?;
     let row = movable(&mut tx, profile, id).await?;
-    let top: Option<i64> = sqlx::query_scalar(
-        "SELECT MIN(position) FROM downloads WHERE deleted_at IS NULL AND priority = ? AND id <> ?",
-    )
-    .bind(HIGHEST)
-    .bind(id.to_string())
-    .fetch_one(&mut *tx)
-    .await?;
+    let top: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(position) FROM downloads WHERE deleted_at IS NULL AND priority = ? AND id <> ?")
+            .bind(HIGHEST)
+            .bind(id.to_string())
+            .fetch_one(&mut *tx)
+            .await?;
     place(&mut tx, row.id, HIGHEST, top.map_or(row.position, |top| top.saturating_sub(POSITION_STEP))).await?;
     tx.commit().await?;
     queue.news.tell(&[]);

@@ -22,9 +22,7 @@ use tokio::sync::watch;
 
 use super::grant::Granted;
 
-use crate::{
-    EngineError, library::WriteTx, network::device::DeviceView, settings::Settings, sync::view::NetworkState,
-};
+use crate::{EngineError, library::WriteTx, network::device::DeviceView, settings::Settings, sync::view::NetworkState};
 
 /// An asset that a learner may see, and where it belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,9 +8,7 @@ use std::{
 };
 
 use carrel_model::{
-    CourseId, DownloadId, LessonId, ProfileId, UnitId,
-    content::Quality,
-    download::DownloadState,
+    CourseId, DownloadId, LessonId, ProfileId, UnitId, content::Quality, download::DownloadState,
     wire::downloads::AuthorizeRequest,
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -68,7 +66,6 @@ pub(super) async fn start_all(
     let mut answers = Vec::new();
     while asked.recv_many(&mut answers, ASKED_AT_ONCE).await > 0 {
         let gathered = tokio::time::Instant::now() + GATHERED_FOR;
-        let items = |answers: &[Answer]| answers.iter().map(Answer::items).sum::<usize>();
         while items(&answers) < enqueue::ITEMS_AT_ONCE
             && let Ok(Some(answer)) = tokio::time::timeout_at(gathered, asked.recv()).await
         {
@@ -109,6 +106,10 @@ impl Answer {
     fn items(&self) -> usize {
         self.entries.iter().map(|entry| entry.items.len()).sum()
     }
+}
+
+fn items(answers: &[Answer]) -> usize {
+    answers.iter().map(Answer::items).sum()
 }
 
 /// What is there already needs no question, what was paused goes on; the rest is put together by courses.
@@ -187,7 +188,8 @@ async fn answer(queue: &Queue, profile: ProfileId, question: Question, answered:
             answered.send(answer).await.ok();
         }
         Question::Course(course, quality, wishes) => {
-            let wish = AuthorizeRequest { course_id: Some(course), quality: Some(quality), ..AuthorizeRequest::default() };
+            let wish =
+                AuthorizeRequest { course_id: Some(course), quality: Some(quality), ..AuthorizeRequest::default() };
             let granted = queue.rooms.authorize(profile, wish).await;
             let mut alone = wishes;
             if let Ok(mut granted) = granted {

@@ -50,10 +50,7 @@ pub(super) enum Unread {
 }
 
 /// Reads a body while it arrives.
-pub(super) async fn read<T: Send + 'static>(
-    mut response: reqwest::Response,
-    how: ReadAnswer<T>,
-) -> Result<T, Unread> {
+pub(super) async fn read<T: Send + 'static>(mut response: reqwest::Response, how: ReadAnswer<T>) -> Result<T, Unread> {
     let (arrived, parts) = mpsc::channel(PARTS_AHEAD);
     let reading = tokio::task::spawn_blocking(move || {
         let arriving = Arriving { parts, part: Bytes::new() };

@@ -1,8 +1,8 @@
 //! The queue from end to end: a school, a device, real sockets and files.
 
 mod commands;
-mod queueing;
 mod conditions;
+mod queueing;
 mod setbacks;
 mod taking_along;
 

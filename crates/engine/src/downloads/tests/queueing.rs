@@ -3,10 +3,20 @@
 use super::*;
 
 /// A unit of so many small documents; their bytes are never served.
-fn library_of(school: &School, n: u32, items: u32, origin: &std::sync::Arc<carrel_testbed::http_origin::Origin>) -> carrel_model::UnitId {
+fn library_of(
+    school: &School,
+    n: u32,
+    items: u32,
+    origin: &std::sync::Arc<carrel_testbed::http_origin::Origin>,
+) -> carrel_model::UnitId {
     let asset = |item: u32| {
         let hash = school.know(&[n.to_le_bytes(), item.to_le_bytes()].concat(), origin);
-        school.asset(n * 100_000 + item, AssetKind::Document, Some(id(n * 100_000 + 50_000 + item)), &[(Quality::Medium, hash)])
+        school.asset(
+            n * 100_000 + item,
+            AssetKind::Document,
+            Some(id(n * 100_000 + 50_000 + item)),
+            &[(Quality::Medium, hash)],
+        )
     };
     let assets = (0..items).map(asset).collect();
     school.publish(n, None, assets)
@@ -26,7 +36,8 @@ async fn the_small_units_of_a_course_are_granted_in_one_answer() {
     // Two units with the same bytes: each has them, and they are one blob.
     let shared = school.know(b"shared", &origin);
     for n in [31, 32] {
-        let asset = school.asset(n * 100_000, AssetKind::Audio, Some(id(n * 100_000 + 1)), &[(Quality::Medium, shared)]);
+        let asset =
+            school.asset(n * 100_000, AssetKind::Audio, Some(id(n * 100_000 + 1)), &[(Quality::Medium, shared)]);
         units.push(school.publish(n, None, vec![asset]));
     }
     let device = Device::open(folder.path(), &school).await;
@@ -63,10 +74,9 @@ async fn a_unit_of_thousands_is_written_in_parts_and_a_crash_leaves_no_half_of_i
 
     // As a kill between two of its transactions leaves it.
     let mut tx = device.library.write().await.unwrap();
-    for sql in [
-        "DELETE FROM download_items WHERE ordinal >= 2000",
-        "UPDATE downloads SET expanding = 1, blobs_missing = 2001",
-    ] {
+    for sql in
+        ["DELETE FROM download_items WHERE ordinal >= 2000", "UPDATE downloads SET expanding = 1, blobs_missing = 2001"]
+    {
         sqlx::query(sql).execute(&mut *tx).await.unwrap();
     }
     tx.commit().await.unwrap();
