@@ -1,12 +1,14 @@
 //! Courses, units and blobs as they are.
 
+use std::collections::BTreeMap;
+
 use carrel_model::{
     BlobHash, CourseId, LearnerId, UnitId,
     content::{Course, Unit},
     pieces::Manifest,
 };
 
-use super::{Database, Row, Transaction, values};
+use super::{Database, Row, Spelled, Transaction, Value, values};
 use crate::{
     rules::Denial,
     store::{Blob, StoreError, UnitScope},
@@ -85,9 +87,25 @@ pub(super) async fn manifest(
     tx: &mut dyn Transaction,
     hash: BlobHash,
 ) -> Result<Option<(Manifest, String)>, StoreError> {
-    let row = tx.row("SELECT size, mime, pieces FROM blobs WHERE hash = $1", values![hash]).await?;
-    let Some(row) = row else { return Ok(None) };
-    let manifest = Manifest::from_binary(hash, row.number("size")?, row.bytes("pieces")?)
-        .map_err(|_| StoreError::Damaged("pieces"))?;
-    Ok(Some((manifest, row.text("mime")?.to_owned())))
+    Ok(manifests(tx, &[hash]).await?.remove(&hash))
+}
+
+const MANIFESTS: Spelled = Spelled {
+    sqlite: "SELECT hash, size, mime, pieces FROM blobs WHERE hash IN (SELECT value FROM json_each($1))",
+    postgres: "SELECT hash, size, mime, pieces FROM blobs WHERE hash = ANY($1)",
+};
+
+/// As [`manifest`], for many in one question.
+pub(super) async fn manifests(
+    tx: &mut dyn Transaction,
+    hashes: &[BlobHash],
+) -> Result<BTreeMap<BlobHash, (Manifest, String)>, StoreError> {
+    let mut manifests = BTreeMap::new();
+    for row in tx.rows_of(&MANIFESTS, values![Value::among(hashes)]).await? {
+        let hash: BlobHash = row.word("hash")?;
+        let manifest = Manifest::from_binary(hash, row.number("size")?, row.bytes("pieces")?)
+            .map_err(|_| StoreError::Damaged("pieces"))?;
+        manifests.insert(hash, (manifest, row.text("mime")?.to_owned()));
+    }
+    Ok(manifests)
 }

@@ -13,6 +13,9 @@ use carrel_model::{
     wire::content::UrlWanted,
 };
 
+/// Lists of pieces that are read in one question.
+const MANIFESTS_AT_ONCE: usize = 500;
+
 /// What a decision about a course rests on.
 struct CourseFacts {
     open: bool,
@@ -135,24 +138,23 @@ pub(super) async fn authorize(
     if gone {
         return Ok(Err(Denial::Gone));
     }
-    let mut blobs = Vec::new();
+    let mut chosen = Vec::new();
     let mut seen = BTreeSet::new();
-    for item in items(tx.as_mut(), course, wanted).await? {
-        let Some(rendition) = item.asset.rendition_for(quality) else { continue };
-        if !seen.insert(rendition.hash) {
-            continue;
+    for Item { asset, unit } in items(tx.as_mut(), course, wanted).await? {
+        if let Some(rendition) = asset.rendition_for(quality)
+            && seen.insert(rendition.hash)
+        {
+            chosen.push((unit, asset.id, asset.lesson_id, asset.kind, rendition.quality, rendition.hash));
         }
-        let (manifest, mime) =
-            content::manifest(tx.as_mut(), rendition.hash).await?.ok_or(StoreError::Damaged("blob of a rendition"))?;
-        blobs.push(GrantedBlob {
-            asset_id: item.asset.id,
-            lesson_id: item.asset.lesson_id,
-            unit_id: item.unit,
-            kind: item.asset.kind,
-            quality: rendition.quality,
-            mime,
-            manifest,
-        });
+    }
+    let mut blobs = Vec::with_capacity(chosen.len());
+    for some in chosen.chunks(MANIFESTS_AT_ONCE) {
+        let hashes: Vec<BlobHash> = some.iter().map(|(.., hash)| *hash).collect();
+        let mut manifests = content::manifests(tx.as_mut(), &hashes).await?;
+        for (unit_id, asset_id, lesson_id, kind, quality, hash) in some.iter().copied() {
+            let (manifest, mime) = manifests.remove(&hash).ok_or(StoreError::Damaged("blob of a rendition"))?;
+            blobs.push(GrantedBlob { asset_id, lesson_id, unit_id, kind, quality, mime, manifest });
+        }
     }
     let (quota_used, own_limit) = quota(tx.as_mut(), learner).await?;
     let quota_limit = own_limit.or(default_quota);
