@@ -6,7 +6,6 @@ use carrel_engine::model::{ErrorCode, LessonId, ProfileId};
 use carrel_engine::{
     Engine, EngineConfig, EngineEvent, OpenNotice, Ports,
     access::view::ProfileView,
-    downloads::view::{DownloadsView, MoveDownload},
     events::EventBus,
     network::device::DeviceView,
     playback::view::PlaybackView,
@@ -159,17 +158,6 @@ impl Host {
         let engine = self.engine()?;
         let learner = engine.access().current().await?.map(|profile| profile.id);
         Ok(engine.sync().status(learner).await?)
-    }
-
-    /// Moves a download, and gives the list as it is then.
-    pub(crate) async fn reorder_download(
-        &self,
-        profile: ProfileId,
-        request: MoveDownload,
-    ) -> Result<DownloadsView, HostError> {
-        let downloads = self.engine()?.downloads().clone();
-        downloads.reorder(profile, request).await?;
-        Ok(downloads.list(profile).await?)
     }
 
     /// What a lesson's player needs, with addresses.

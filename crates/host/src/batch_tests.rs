@@ -45,11 +45,12 @@ fn download(n: u16, bytes_done: u64) -> DownloadView {
         bytes_per_second: 1,
         seconds_left: None,
         priority: 5,
+        position: 0,
         created_at: AT,
         completed_at: None,
         expires_at: None,
-    }
         own: OwnConditions::default(),
+    }
 }
 
 fn changed(n: u16, bytes_done: u64) -> EngineEvent {

@@ -6,7 +6,10 @@
 use carrel_engine::{
     access::view::{ProfileView, SignIn, SignOut, SwitchProfile},
     catalogue::view::{LessonRequest, LessonView, LibraryView, UnitRequest, UnitView},
-    downloads::view::{DownloadRequest, DownloadView, DownloadsView, MoveDownload, SetConditions, StartDownload},
+    downloads::view::{
+        CourseStarted, DownloadRequest, DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority, StartCourse,
+        StartDownload,
+    },
     learning::view::{
         AnswerQuestion, BookmarksView, CompleteLesson, DecksView, DeleteBookmark, FinishSession, LearnerStatistics,
         ProgressView, PutBookmark, QuizView, RateCard, RecordPosition, RecordStudy, ReviewView, SessionRequest, StartQuiz,
@@ -104,8 +107,18 @@ commands! {
     downloads.pause_all(()) -> DownloadsView, MAIN => |host for learner| host.engine()?.downloads().pause_all(learner).await?;
     /// Lets all go on.
     downloads.resume_all(()) -> DownloadsView, MAIN => |host for learner| host.engine()?.downloads().resume_all(learner).await?;
-    /// Moves a waiting one.
-    downloads.reorder(MoveDownload) -> DownloadsView, MAIN => |host for learner, request| host.reorder_download(learner, request).await?;
+    /// Calls off all that are not finished.
+    downloads.cancel_all(()) -> DownloadsView, MAIN => |host for learner| host.engine()?.downloads().cancel_all(learner).await?;
+    /// Tries all that failed again.
+    downloads.retry_all(()) -> DownloadsView, MAIN => |host for learner| host.engine()?.downloads().retry_all(learner).await?;
+    /// Takes a whole course along.
+    downloads.start_course(StartCourse) -> CourseStarted, MAIN => |host for learner, request| host.engine()?.downloads().start_course(learner, request).await?;
+    /// Moves a waiting one, into the priority of its new neighbour.
+    downloads.reorder(MoveDownload) -> DownloadView, MAIN => |host for learner, request| host.engine()?.downloads().reorder(learner, request).await?;
+    /// Makes a waiting one the next.
+    downloads.first(DownloadRequest) -> DownloadView, MAIN => |host for learner, request| host.engine()?.downloads().first(learner, request.download_id).await?;
+    /// Gives a waiting one another priority, 1 to 10.
+    downloads.set_priority(SetPriority) -> DownloadView, MAIN => |host for learner, request| host.engine()?.downloads().set_priority(learner, request).await?;
 
     /// Gives one conditions of its own: over any network, at any hour, on battery.
     downloads.set_conditions(SetConditions) -> DownloadView, MAIN => |host for learner, request| host.engine()?.downloads().set_conditions(learner, request).await?;

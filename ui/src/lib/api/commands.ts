@@ -8,6 +8,7 @@ import type { CleanUpPreview } from './types/CleanUpPreview';
 import type { CleanUpRules } from './types/CleanUpRules';
 import type { ClearAll } from './types/ClearAll';
 import type { CompleteLesson } from './types/CompleteLesson';
+import type { CourseStarted } from './types/CourseStarted';
 import type { DecksView } from './types/DecksView';
 import type { DeleteBookmark } from './types/DeleteBookmark';
 import type { DeleteCourse } from './types/DeleteCourse';
@@ -42,10 +43,12 @@ import type { ReviewView } from './types/ReviewView';
 import type { Session } from './types/Session';
 import type { SessionRequest } from './types/SessionRequest';
 import type { SetConditions } from './types/SetConditions';
+import type { SetPriority } from './types/SetPriority';
 import type { SetQuota } from './types/SetQuota';
 import type { Settings } from './types/Settings';
 import type { SignIn } from './types/SignIn';
 import type { SignOut } from './types/SignOut';
+import type { StartCourse } from './types/StartCourse';
 import type { StartDownload } from './types/StartDownload';
 import type { StartQuiz } from './types/StartQuiz';
 import type { StatisticsRequest } from './types/StatisticsRequest';
@@ -113,8 +116,18 @@ export interface Commands {
     pauseAll(): Promise<DownloadsView>;
     /** Lets all go on. */
     resumeAll(): Promise<DownloadsView>;
-    /** Moves a waiting one. */
-    reorder(request: MoveDownload): Promise<DownloadsView>;
+    /** Calls off all that are not finished. */
+    cancelAll(): Promise<DownloadsView>;
+    /** Tries all that failed again. */
+    retryAll(): Promise<DownloadsView>;
+    /** Takes a whole course along. */
+    startCourse(request: StartCourse): Promise<CourseStarted>;
+    /** Moves a waiting one, into the priority of its new neighbour. */
+    reorder(request: MoveDownload): Promise<DownloadView>;
+    /** Makes a waiting one the next. */
+    first(request: DownloadRequest): Promise<DownloadView>;
+    /** Gives a waiting one another priority, 1 to 10. */
+    setPriority(request: SetPriority): Promise<DownloadView>;
     /** Gives one conditions of its own: over any network, at any hour, on battery. */
     setConditions(request: SetConditions): Promise<DownloadView>;
   };
@@ -254,7 +267,12 @@ export function bindCommands(call: Call): Commands {
       retry: (request) => call('downloads_retry', request),
       pauseAll: () => call('downloads_pause_all', null),
       resumeAll: () => call('downloads_resume_all', null),
+      cancelAll: () => call('downloads_cancel_all', null),
+      retryAll: () => call('downloads_retry_all', null),
+      startCourse: (request) => call('downloads_start_course', request),
       reorder: (request) => call('downloads_reorder', request),
+      first: (request) => call('downloads_first', request),
+      setPriority: (request) => call('downloads_set_priority', request),
       setConditions: (request) => call('downloads_set_conditions', request),
     },
     learning: {

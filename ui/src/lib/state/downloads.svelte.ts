@@ -44,9 +44,28 @@ class Downloads {
 
   /** Puts one in its place. */
   patch(download: DownloadView): void {
-    const at = this.list.findIndex((one) => one.id === download.id);
-    if (at < 0) this.list = [...this.list, download];
-    else this.list = this.list.with(at, download);
+    this.#patchAll([download]);
+  }
+
+  /** Puts several in their places: a queue of 10,000 is gone through once, and sorted only where an order changed. */
+  #patchAll(changed: DownloadView[], removed: readonly string[] = []): void {
+    const fresh: Record<string, DownloadView> = {};
+    for (const download of changed) fresh[download.id] = download;
+    const gone = new Set(removed);
+    const added: DownloadView[] = [];
+    const here = new Set(this.list.map((one) => one.id));
+    let moved = false;
+    const list: DownloadView[] = [];
+    for (const one of this.list) {
+      if (gone.has(one.id)) continue;
+      const now = fresh[one.id];
+      if (now && inOrder(one, now) !== 0) moved = true;
+      list.push(now ?? one);
+    }
+    for (const download of changed) if (!here.has(download.id)) added.push(download);
+    list.push(...added);
+    if (moved || added.length > 0) list.sort(inOrder);
+    this.list = list;
   }
 
   forget(): void {
@@ -77,19 +96,16 @@ class Downloads {
     switch (event.kind) {
       case 'downloads': {
         if (event.profile_id !== app.current?.id) return;
-        let order = event.removed.length > 0;
+        const before = new Map(this.list.map((one) => [one.id, one]));
+        this.#patchAll(event.changed, event.removed);
+        let changed = event.removed.length > 0;
         for (const download of event.changed) {
-          const before = this.list.find((one) => one.id === download.id);
-          this.patch(download);
-          if (before?.state !== download.state || before.priority !== download.priority) order = true;
-          this.#announce(before, download);
+          const was = before.get(download.id);
+          if (was?.state !== download.state) changed = true;
+          this.#announce(was, download);
         }
-        if (event.removed.length > 0) this.list = this.list.filter((one) => !event.removed.includes(one.id));
-        if (order) {
-          // An event says what a download is, not where it stands; and lists elsewhere show its state as well.
-          void this.reload();
-          app.revision.catalogue += 1;
-        }
+        // Lists elsewhere show its state as well.
+        if (changed) app.revision.catalogue += 1;
         break;
       }
       case 'download_ended':
@@ -115,6 +131,20 @@ class Downloads {
     else if (reached === 'failed') announcer.say(words.announceFailed(now.title));
     else announcer.say(words.announcePart(now.title, i18n.formats.percent(reached)));
   }
+}
+
+/** The order of the queue, as the engine has it: what is over comes last, then priority, then place. */
+function inOrder(one: DownloadView, other: DownloadView): number {
+  return (
+    Number(isOver(one)) - Number(isOver(other)) ||
+    other.priority - one.priority ||
+    one.position - other.position ||
+    (one.id < other.id ? -1 : Number(one.id > other.id))
+  );
+}
+
+function isOver({ state }: DownloadView): boolean {
+  return state === 'completed' || state === 'cancelled' || state === 'expired';
 }
 
 function live(download: DownloadView): boolean {

@@ -75,6 +75,10 @@ seconds_left: number | null,
  */
 priority: number, 
 /**
+ * Its place among those of its priority: a smaller one comes first.
+ */
+position: number, 
+/**
  * When it was asked for.
  */
 created_at: TimeMs, 
