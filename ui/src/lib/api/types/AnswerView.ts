@@ -15,7 +15,7 @@ response: Response,
  */
 saved_at: TimeMs, 
 /**
- * For practice quizzes.
+ * Where the solution is here: for practice quizzes.
  */
 correct: boolean | null, 
 /**

@@ -4,4 +4,31 @@ import type { SessionId } from "./SessionId";
 import type { SessionStatus } from "./SessionStatus";
 import type { TimeMs } from "./TimeMs";
 
-export type AttemptView = { session_id: SessionId, attempt: number, status: SessionStatus, ended_at: TimeMs | null, grade: Grade | null, sent: boolean, };
+/**
+ * An earlier time through a quiz.
+ */
+export type AttemptView = { 
+/**
+ * Identity.
+ */
+session_id: SessionId, 
+/**
+ * Which, from 1.
+ */
+attempt: number, 
+/**
+ * How it ended.
+ */
+status: SessionStatus, 
+/**
+ * When.
+ */
+ended_at: TimeMs | null, 
+/**
+ * What it is worth.
+ */
+grade: Grade | null, 
+/**
+ * Whether the service has everything of it.
+ */
+sent: boolean, };

@@ -2,4 +2,27 @@
 import type { BookmarkId } from "./BookmarkId";
 import type { TimeMs } from "./TimeMs";
 
-export type BookmarkView = { id: BookmarkId, position: number, note: string, written_at: TimeMs, unsent: boolean, };
+/**
+ * A bookmark.
+ */
+export type BookmarkView = { 
+/**
+ * Identity.
+ */
+id: BookmarkId, 
+/**
+ * Where, in the lesson's own unit.
+ */
+position: number, 
+/**
+ * What the learner wrote.
+ */
+note: string, 
+/**
+ * When.
+ */
+written_at: TimeMs, 
+/**
+ * Whether it is still waiting to be sent.
+ */
+unsent: boolean, };

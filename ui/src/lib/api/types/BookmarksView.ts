@@ -2,4 +2,15 @@
 import type { BookmarkView } from "./BookmarkView";
 import type { LessonId } from "./LessonId";
 
-export type BookmarksView = { lesson_id: LessonId, bookmarks: Array<BookmarkView>, };
+/**
+ * The bookmarks of a lesson.
+ */
+export type BookmarksView = { 
+/**
+ * The lesson.
+ */
+lesson_id: LessonId, 
+/**
+ * In the order of the lesson.
+ */
+bookmarks: Array<BookmarkView>, };

@@ -3,4 +3,19 @@ import type { CardState } from "./CardState";
 import type { Question } from "./Question";
 import type { RatingView } from "./RatingView";
 
-export type CardView = { question: Question, state: CardState, ratings: Array<RatingView>, };
+/**
+ * A card.
+ */
+export type CardView = { 
+/**
+ * The question, with its solution.
+ */
+question: Question, 
+/**
+ * How far it is.
+ */
+state: CardState, 
+/**
+ * What can be said about it, from "not" to "at once".
+ */
+ratings: Array<RatingView>, };

@@ -4,4 +4,51 @@ import type { SessionStatus } from "./SessionStatus";
 import type { TimeMs } from "./TimeMs";
 import type { UnitId } from "./UnitId";
 
-export type DeckView = { lesson_id: LessonId, title: string, unit_id: UnitId, unit_title: string, language: string, accent: string, cards: number, due: number, fresh: number, next_due_at: TimeMs | null, open: SessionStatus | null, };
+/**
+ * The cards of one lesson.
+ */
+export type DeckView = { 
+/**
+ * The lesson whose questions they are.
+ */
+lesson_id: LessonId, 
+/**
+ * Its name.
+ */
+title: string, 
+/**
+ * Its unit.
+ */
+unit_id: UnitId, 
+/**
+ * The name of its unit.
+ */
+unit_title: string, 
+/**
+ * BCP 47.
+ */
+language: string, 
+/**
+ * `#rrggbb`.
+ */
+accent: string, 
+/**
+ * How many cards.
+ */
+cards: number, 
+/**
+ * Of those, due now.
+ */
+due: number, 
+/**
+ * Of those, never seen.
+ */
+fresh: number, 
+/**
+ * When the first one is due.
+ */
+next_due_at: TimeMs | null, 
+/**
+ * The state of a review that was begun and not ended.
+ */
+open: SessionStatus | null, };

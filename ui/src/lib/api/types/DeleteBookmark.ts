@@ -2,4 +2,15 @@
 import type { BookmarkId } from "./BookmarkId";
 import type { LessonId } from "./LessonId";
 
-export type DeleteBookmark = { bookmark_id: BookmarkId, lesson_id: LessonId, };
+/**
+ * Removes a bookmark.
+ */
+export type DeleteBookmark = { 
+/**
+ * Which.
+ */
+bookmark_id: BookmarkId, 
+/**
+ * Its lesson.
+ */
+lesson_id: LessonId, };

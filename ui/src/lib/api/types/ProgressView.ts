@@ -29,4 +29,8 @@ updated_at: TimeMs | null,
 /**
  * Whether something of it is still waiting to be sent.
  */
-unsent: boolean, elsewhere: boolean, };
+unsent: boolean, 
+/**
+ * Whether the place was reached on another device.
+ */
+elsewhere: boolean, };

@@ -2,4 +2,23 @@
 import type { BookmarkId } from "./BookmarkId";
 import type { LessonId } from "./LessonId";
 
-export type PutBookmark = { bookmark_id: BookmarkId | null, lesson_id: LessonId, position: number, note: string, };
+/**
+ * Makes a bookmark, or changes one.
+ */
+export type PutBookmark = { 
+/**
+ * The one to change; none for a new one.
+ */
+bookmark_id: BookmarkId | null, 
+/**
+ * The lesson.
+ */
+lesson_id: LessonId, 
+/**
+ * Where, in the lesson's own unit.
+ */
+position: number, 
+/**
+ * What to remember about it.
+ */
+note: string, };

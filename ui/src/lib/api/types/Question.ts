@@ -14,7 +14,7 @@ id: string,
  */
 prompt: string, 
 /**
- * Shown after answering.
+ * Shown after answering. Says what is right, so it travels with the solution only.
  */
 explanation: string, 
 /**

@@ -2,7 +2,7 @@
 import type { Choice } from "./Choice";
 
 /**
- * The kinds of questions.
+ * The kinds of questions. What is right is missing where it is not for the reader.
  */
 export type QuestionBody = { "kind": "single", 
 /**

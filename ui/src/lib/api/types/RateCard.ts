@@ -2,4 +2,19 @@
 import type { Rating } from "./Rating";
 import type { SessionId } from "./SessionId";
 
-export type RateCard = { session_id: SessionId, question_id: string, rating: Rating, };
+/**
+ * Says how well the card that is shown was remembered.
+ */
+export type RateCard = { 
+/**
+ * The session.
+ */
+session_id: SessionId, 
+/**
+ * The card.
+ */
+question_id: string, 
+/**
+ * How well.
+ */
+rating: Rating, };

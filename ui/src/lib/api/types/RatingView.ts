@@ -2,4 +2,15 @@
 import type { Rating } from "./Rating";
 import type { TimeMs } from "./TimeMs";
 
-export type RatingView = { rating: Rating, due_at: TimeMs, };
+/**
+ * One thing that can be said about a card.
+ */
+export type RatingView = { 
+/**
+ * What.
+ */
+rating: Rating, 
+/**
+ * When the card would come back.
+ */
+due_at: TimeMs, };

@@ -2,4 +2,19 @@
 import type { LessonId } from "./LessonId";
 import type { StudyView } from "./StudyView";
 
-export type RecordStudy = { lesson_id: LessonId, session: StudyView | null, active_ms: number, };
+/**
+ * Time was spent with a lesson's player.
+ */
+export type RecordStudy = { 
+/**
+ * Which lesson.
+ */
+lesson_id: LessonId, 
+/**
+ * What the first report was answered with; none for the first.
+ */
+session: StudyView | null, 
+/**
+ * How long since the player was opened, pauses left out.
+ */
+active_ms: number, };

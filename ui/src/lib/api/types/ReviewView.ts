@@ -5,4 +5,39 @@ import type { Session } from "./Session";
 import type { Statistics } from "./Statistics";
 import type { TimeMs } from "./TimeMs";
 
-export type ReviewView = { lesson_id: LessonId, session: Session | null, card: CardView | null, cards: number, remaining: number, next_due_at: TimeMs | null, statistics: Statistics | null, sent: boolean, };
+/**
+ * The review screen.
+ */
+export type ReviewView = { 
+/**
+ * The lesson whose questions are the cards.
+ */
+lesson_id: LessonId, 
+/**
+ * The last session, once one was started.
+ */
+session: Session | null, 
+/**
+ * What is shown; none when nothing is left or no session is open.
+ */
+card: CardView | null, 
+/**
+ * How many cards there are.
+ */
+cards: number, 
+/**
+ * How many the session has before it, or one started now would.
+ */
+remaining: number, 
+/**
+ * When the first card is due.
+ */
+next_due_at: TimeMs | null, 
+/**
+ * What the session amounts to so far.
+ */
+statistics: Statistics | null, 
+/**
+ * Whether the service has everything of this session.
+ */
+sent: boolean, };

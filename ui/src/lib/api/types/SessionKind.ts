@@ -3,4 +3,4 @@
 /**
  * What kind of session it is.
  */
-export type SessionKind = "quiz" | "review";
+export type SessionKind = "quiz" | "review" | "study";

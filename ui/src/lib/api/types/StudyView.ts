@@ -2,4 +2,15 @@
 import type { SessionId } from "./SessionId";
 import type { TimeMs } from "./TimeMs";
 
-export type StudyView = { session_id: SessionId, started_at: TimeMs, };
+/**
+ * What the next report of the same opening says again.
+ */
+export type StudyView = { 
+/**
+ * Identity of the opening.
+ */
+session_id: SessionId, 
+/**
+ * When it began.
+ */
+started_at: TimeMs, };
