@@ -210,7 +210,8 @@ async fn a_wall_clock_that_jumps_renews_at_most_once_for_each_request() {
     let url = rig.origin.url("/blob").parse().unwrap();
     let sources = Arc::new(Signed { url, count: AtomicUsize::new(0) });
     let request = FetchRequest::new(Arc::clone(&rig.manifest), rig.path());
-    let fetching = fetcher.fetch(request, Arc::clone(&sources) as Arc<dyn Sources>, Arc::new(NoJournal), Control::new());
+    let fetching =
+        fetcher.fetch(request, Arc::clone(&sources) as Arc<dyn Sources>, Arc::new(NoJournal), Control::new());
     let fetched = tokio::time::timeout(Duration::from_secs(60), fetching).await.expect("it must end").unwrap();
     rig.assert_file();
     assert_eq!(fetched.bytes_fetched, 9 * MIB + 5);

@@ -181,3 +181,42 @@ async fn all_are_told_when_nobody_is_there() {
         shelf.all_arrive().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_wants_http1_after_all_gets_it() {
+    let shelf = Shelf::new(true, 256).await;
+    shelf.origin.always(Act::NeedHttp1);
+    for fetched in shelf.all_arrive().await {
+        assert_eq!(fetched.retries, 0);
+    }
+    assert!(shelf.origin.seen().iter().any(|seen| seen.http2), "it was asked the other way first");
+    assert!(shelf.origin.connections() <= 40, "{} connections", shelf.origin.connections());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_turn_elsewhere_holds_no_buffer() {
+    // Half of them are asked for at a host that sends on to the other one, where one request is served at a time: who
+    // waited there with a buffer would wait for those who wait for a buffer.
+    let content = content(MIB, 77);
+    let manifest = Arc::new(manifest_of(&content));
+    let (first, second) =
+        (Origin::start(content.clone()).await.unwrap(), Origin::start(content.clone()).await.unwrap());
+    first.always(Act::redirect(&second.url("/blob")));
+    let mut options = HttpOptions::default();
+    options.connections = 1;
+    let mut config = FetcherConfig::default();
+    config.buffer_bytes = usize::try_from(2 * MIB).unwrap();
+    config.stall_after = Duration::from_secs(45);
+    let fetcher = Fetcher::new(HttpClient::new(&options).unwrap(), config);
+    let folder = tempfile::tempdir().unwrap();
+    let fetches = (0..40).map(|index: u32| {
+        let origin = if index.is_multiple_of(2) { &first } else { &second };
+        let request = FetchRequest::new(Arc::clone(&manifest), folder.path().join(index.to_string()));
+        let sources = Arc::new(FixedSources(vec![origin.url("/blob").parse().unwrap()]));
+        fetcher.fetch(request, sources, Arc::new(NoJournal), Control::new())
+    });
+    let all = tokio::time::timeout(LIMIT, futures_util::future::join_all(fetches)).await.expect("all must end");
+    for fetched in all {
+        assert_eq!(fetched.expect("a verified file").retries, 0);
+    }
+}

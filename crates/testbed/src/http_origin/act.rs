@@ -73,6 +73,8 @@ pub enum Act {
     RefuseStream,
     /// HTTP/2: GOAWAY with `ENHANCE_YOUR_CALM` (HTTP/1.1: closes).
     Calm,
+    /// HTTP/2: RST_STREAM with `HTTP_1_1_REQUIRED` (HTTP/1.1: answers well).
+    NeedHttp1,
 }
 
 impl Act {

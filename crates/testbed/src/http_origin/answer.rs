@@ -61,7 +61,7 @@ pub(super) fn answer(act: &Act, content: &Content, range: Range) -> Option<Answe
     let well = well(size, range);
     let (first, end) = well.bounds();
     Some(match act {
-        Act::Serve => well,
+        Act::Serve | Act::NeedHttp1 => well,
         Act::CutAfter(length) => well.cut(*length, End::Cut),
         Act::ResetAfter(length) => well.cut(*length, End::Reset),
         Act::HalfCloseAfter(length) => well.cut(*length, End::HalfClose),

@@ -87,7 +87,7 @@ impl Talk {
             None => (missing, Content::Zeros(0)),
         };
         // A client that goes away is the point of most tests.
-        match answer(&act, &content, range) {
+        match answer(&act, &content, range).filter(|_| act != Act::NeedHttp1) {
             Some(answer) => {
                 self.answer(answer, &content, head_only, &mut respond).await.ok();
             }
@@ -99,6 +99,7 @@ impl Talk {
         match act {
             Act::Silent => std::future::pending().await,
             Act::RefuseStream => respond.send_reset(Reason::REFUSED_STREAM),
+            Act::NeedHttp1 => respond.send_reset(Reason::HTTP_1_1_REQUIRED),
             Act::Calm => self.order(Order::Break(Reason::ENHANCE_YOUR_CALM)),
             Act::Endless1xx => {
                 while let Ok(going_on) = Response::builder().status(103).body(())

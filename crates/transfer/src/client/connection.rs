@@ -110,6 +110,18 @@ impl Home {
         }
     }
 
+    /// Whether it is to go back unused, see [`Turn::is_of_http2`].
+    pub(super) fn is_of_http2(&self) -> bool {
+        matches!(self, Self::Shared(turn) if turn.is_of_http2())
+    }
+
+    /// No HTTP/2 is spoken over shared connections to this site from now on.
+    pub(super) fn speak_http1(self, client: &HttpClient) {
+        if let Self::Shared(turn) = self {
+            turn.speak_http1(client);
+        }
+    }
+
     /// Takes a connection back when its response is over.
     pub(super) fn keep(&self, client: &HttpClient, mut connection: h1::Connection, epoch: u64) {
         if epoch != client.epoch() || !connection.is_reusable() {

@@ -10,8 +10,11 @@ use super::*;
 /// An address that takes no connection and says nothing about it, as a network where IPv6 leads nowhere: a listener whose
 /// queue is full. The streams keep it full.
 async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    black_hole_at(TcpSocket::new_v4().unwrap(), "127.0.0.1:0").await
+}
+
+async fn black_hole_at(socket: TcpSocket, address: &str) -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+    socket.bind(address.parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
@@ -41,6 +44,17 @@ async fn a_silent_address_costs_a_head_start_and_no_more() {
     assert!(start.elapsed() >= HEAD_START);
     // Far less than TCP's own patience of minutes; generous, as other tests may keep the machine busy.
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_network_where_ipv6_leads_nowhere_costs_a_head_start_for_all_its_addresses() {
+    let (hole, _listener, _waiting) = black_hole_at(TcpSocket::new_v6().unwrap(), "[::1]:0").await;
+    let (good, _server) = server().await;
+    // As a resolver gives them: all of one family first.
+    let start = Instant::now();
+    let stream = first_of(vec![hole, hole, hole, good]).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), good);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

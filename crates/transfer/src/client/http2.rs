@@ -65,6 +65,8 @@ pub(crate) struct Stream {
 pub(crate) enum Refusal {
     /// The server hasn't looked at the request; over another connection, if this one is `leaving`, it may be asked again at once.
     Unseen(String),
+    /// It answers this over HTTP/1.1 alone.
+    NeedsHttp1,
     Setback(Setback),
 }
 
@@ -138,6 +140,7 @@ impl Connection {
             return Refusal::Setback(CALM);
         }
         match error.reason() {
+            Some(Reason::HTTP_1_1_REQUIRED) if error.is_remote() => Refusal::NeedsHttp1,
             Some(Reason::REFUSED_STREAM) => Refusal::Unseen(error.to_string()),
             // Leaving, it answers what it has taken up; to ask for the rest elsewhere is what it wants.
             _ if error.is_go_away() && error.is_remote() => Refusal::Unseen(error.to_string()),

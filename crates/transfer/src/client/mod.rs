@@ -37,7 +37,9 @@ use connection::{Open, Opened};
 use dial::{Dialer, Dialled};
 use http::HeaderValue;
 use pool::Pool;
-pub(crate) use request::{ask, turn};
+pub(crate) use request::Inquiry;
+#[cfg(test)]
+pub(crate) use request::ask;
 pub(crate) use response::{Response, error_body};
 use site::Site;
 use tls::{Offer, Tls};

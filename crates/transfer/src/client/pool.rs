@@ -54,6 +54,8 @@ struct Desk {
 struct State {
     /// Whether it is HTTP/2.
     known: Option<bool>,
+    /// It has said that it wants HTTP/1.1, whatever it agreed to before.
+    wants_http1: bool,
     /// How many turns there are, those taken included.
     turns: usize,
     /// Whether the last attempt to open a connection went well.
@@ -71,7 +73,9 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Turn {
     desk: Arc<Desk>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+    /// Given when the site was known to want HTTP/1.1: then there are fewer.
+    http1: bool,
 }
 
 impl Pool {
@@ -84,13 +88,14 @@ impl Pool {
         let failures = desk.state().failures;
         let waiting = Arc::clone(&desk.turns).acquire_owned();
         let permit = waiting.await.map_err(|_| Setback::Interrupted)?;
-        {
+        let http1 = {
             let state = desk.state();
             if let Some(failure) = state.failure.as_ref().filter(|_| !state.reached && state.failures != failures) {
                 return Err(failure.clone());
             }
-        }
-        Ok(Turn { desk, _permit: permit })
+            state.wants_http1
+        };
+        Ok(Turn { desk, permit, http1 })
     }
 
     /// Drops every connection nobody uses, and takes back none of those in use.
@@ -151,6 +156,24 @@ impl Turn {
         self.desk.site == *site
     }
 
+    /// Whether it was given before the site was known to want HTTP/1.1.
+    pub(super) fn is_of_http2(&self) -> bool {
+        !self.http1 && self.desk.state().wants_http1
+    }
+
+    /// No HTTP/2 is spoken with this site from now on, and this turn was one of many that there aren't any more.
+    pub(super) fn speak_http1(self, client: &HttpClient) {
+        let Self { desk, permit, .. } = self;
+        let most = client.options().connections.max(1);
+        let mut state = desk.state();
+        (state.wants_http1, state.known, state.http2) = (true, Some(false), None);
+        desk.set_turns(&mut state, most);
+        if state.turns > most {
+            state.turns -= 1;
+            permit.forget();
+        }
+    }
+
     /// A connection for one request; with `fresh` not a kept HTTP/1.1 connection.
     pub(super) async fn open(&self, client: &HttpClient, fresh: bool) -> Result<Opened, Setback> {
         let desk = &*self.desk;
@@ -177,7 +200,10 @@ impl Turn {
 
     /// The server has said by now how many streams it bears.
     pub(super) fn note_streams(&self, allowed: usize) {
-        self.desk.set_turns(&mut self.desk.state(), allowed.clamp(1, http2::STREAMS));
+        let mut state = self.desk.state();
+        if state.known == Some(true) {
+            self.desk.set_turns(&mut state, allowed.clamp(1, http2::STREAMS));
+        }
     }
 }
 
@@ -220,11 +246,16 @@ impl Desk {
     }
 
     async fn dial(&self, client: &HttpClient) -> Result<Opened, Setback> {
-        let before = self.state().successes;
-        let dialled = client.dial(&self.site, client.offer(&self.site)).await;
+        let (before, offer) = {
+            let state = self.state();
+            (state.successes, if state.wants_http1 { Offer::Http1 } else { client.offer(&self.site) })
+        };
+        let dialled = client.dial(&self.site, offer).await;
         let mut state = self.state();
         state.successes += u64::from(dialled.is_ok());
         match &dialled {
+            // Who has begun to open it didn't know yet.
+            Ok(Opened { open: Open::Http2(_), .. }) if state.wants_http1 => {}
             Ok(Opened { open: Open::Http2(connection), epoch, .. }) => {
                 state.http2 = Some((*epoch, connection.clone()));
                 if state.known != Some(true) || !state.reached {

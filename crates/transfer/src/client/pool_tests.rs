@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::Source;
 use crate::client::{
-    Http2, Line, ask,
+    Http2, Inquiry, Line, ask,
     fixture::{client, content, get, get_many, identity, source, within},
 };
 
@@ -195,11 +195,12 @@ async fn a_turn_waits_for_a_place_and_no_longer() {
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut line = Line::shared();
-        within(crate::client::turn(&client, &mut line, &source)).await.unwrap();
+        within(Inquiry::new(&source).unwrap().turn(&client, &mut line)).await.unwrap();
         held.push(line);
     }
     let mut waiting = Line::shared();
-    let turn = crate::client::turn(&client, &mut waiting, &source);
+    let inquiry = Inquiry::new(&source).unwrap();
+    let turn = inquiry.turn(&client, &mut waiting);
     let mut turn = std::pin::pin!(turn);
     assert!(futures_util::poll!(turn.as_mut()).is_pending());
     held.pop();

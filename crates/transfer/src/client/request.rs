@@ -22,6 +22,7 @@ use super::{
     http2::Refusal,
     response::{Body, Response, error_body},
     site::{Site, basic_auth},
+    tls::Offer,
 };
 use crate::{Source, rules::patience::Setback};
 
@@ -31,17 +32,69 @@ const REDIRECT_BODY: Duration = Duration::from_millis(250);
 /// How often a request that no server has seen is sent again before it counts as an attempt that failed.
 const UNSEEN: usize = 3;
 
-/// Waits until a request to this source may start over this line: for shared lines until the pool has a place.
-///
-/// [`ask`] does so as well; but waiting behind other blobs is no stall, so whoever keeps time waits here first.
-pub(crate) async fn turn(client: &HttpClient, line: &mut Line, source: &Source) -> Result<(), Setback> {
-    match Site::of(&source.url) {
-        Some(site) => line.turn(client, &site).await,
-        None => Ok(()),
+/// A request for a range of a source, wherever redirects lead it.
+#[derive(Debug)]
+pub(crate) struct Inquiry {
+    url: Url,
+    headers: HeaderMap,
+    redirects: usize,
+}
+
+impl Inquiry {
+    pub(crate) fn new(source: &Source) -> Result<Self, Setback> {
+        let (mut url, mut headers) = (source.url.clone(), source.headers.clone());
+        if let Some(credentials) = basic_auth(&url) {
+            // As browsers do: name and password go into a header, and nowhere else.
+            headers.entry(AUTHORIZATION).or_insert(credentials);
+            url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| Setback::ForbiddenRedirect)?;
+        }
+        Ok(Self { url, headers, redirects: 0 })
+    }
+
+    /// Waits until it may be sent over this line: for shared lines until the pool has a place.
+    ///
+    /// That may take as long as other blobs take, which is no stall – and whoever holds what those need must not wait here.
+    pub(crate) async fn turn(&self, client: &HttpClient, line: &mut Line) -> Result<(), Setback> {
+        line.turn(client, &self.site()?).await
+    }
+
+    /// Asks for the bytes from `start` up to but without `end`. Without a response it is to be asked again, most often
+    /// another server: its turn comes first.
+    pub(crate) async fn send(
+        &mut self,
+        client: &HttpClient,
+        line: &mut Line,
+        start: u64,
+        end: u64,
+    ) -> Result<Option<Response>, Setback> {
+        let site = self.site()?;
+        complete(&mut self.headers, client, &site, start, end);
+        let response = match exchange(client, line, &site, &self.url, &self.headers).await? {
+            Some(response) if is_redirect(response.status()) => response,
+            other => return Ok(other),
+        };
+        let next = target(&self.url, response.headers()).ok_or(Setback::ForbiddenRedirect)?;
+        self.redirects += 1;
+        if self.redirects > REDIRECTS {
+            return Err(Setback::TooManyRedirects);
+        }
+        if next.origin() != self.url.origin() {
+            // Tokens and cookies are meant for the source's own origin; a later hop back doesn't earn them again.
+            self.headers.clear();
+        }
+        self.url = next;
+        // Read to its end, so that the connection can be used again – but nobody needs it.
+        timeout(REDIRECT_BODY, error_body(response)).await.ok();
+        Ok(None)
+    }
+
+    fn site(&self) -> Result<Site, Setback> {
+        Site::of(&self.url).ok_or(Setback::ForbiddenRedirect)
     }
 }
 
 /// Asks a source for the bytes from `start` up to but without `end`.
+#[cfg(test)]
 pub(crate) async fn ask(
     client: &HttpClient,
     line: &mut Line,
@@ -49,41 +102,28 @@ pub(crate) async fn ask(
     start: u64,
     end: u64,
 ) -> Result<Response, Setback> {
-    let mut url = source.url.clone();
-    let mut headers = source.headers.clone();
-    if let Some(credentials) = basic_auth(&url) {
-        // As browsers do: name and password go into a header, and nowhere else.
-        headers.entry(AUTHORIZATION).or_insert(credentials);
-        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| Setback::ForbiddenRedirect)?;
-    }
-    for _ in 0..=REDIRECTS {
-        let site = Site::of(&url).ok_or(Setback::ForbiddenRedirect)?;
-        complete(&mut headers, client, &site, start, end);
-        let response = exchange(client, line, &site, &url, &headers).await?;
-        if !is_redirect(response.status()) {
+    let mut inquiry = Inquiry::new(source)?;
+    loop {
+        inquiry.turn(client, line).await?;
+        if let Some(response) = inquiry.send(client, line, start, end).await? {
             return Ok(response);
         }
-        let next = target(&url, response.headers()).ok_or(Setback::ForbiddenRedirect)?;
-        if next.origin() != url.origin() {
-            // Tokens and cookies are meant for the source's own origin; a later hop back doesn't earn them again.
-            headers.clear();
-        }
-        url = next;
-        // Read to its end, so that the connection can be used again – but nobody needs it.
-        timeout(REDIRECT_BODY, error_body(response)).await.ok();
     }
-    Err(Setback::TooManyRedirects)
 }
 
-/// Sends a request until a server has seen it.
+/// Sends a request until a server has seen it. Without a response it is to be sent again, when it is its turn.
 async fn exchange(
     client: &HttpClient,
     line: &mut Line,
     site: &Site,
     url: &Url,
     headers: &HeaderMap,
-) -> Result<Response, Setback> {
+) -> Result<Option<Response>, Setback> {
     let home = line.home(client, site).await?;
+    if home.is_of_http2() {
+        home.speak_http1(client);
+        return Ok(None);
+    }
     let (mut fresh, mut unseen) = (false, String::new());
     for _ in 0..UNSEEN {
         let Opened { open, epoch, kept } = home.open(client, fresh).await?;
@@ -94,7 +134,7 @@ async fn exchange(
                 match connection.ask(&Ask { base: &base, path, headers }).await {
                     Ok(head) => {
                         let body = Body::Http1 { connection: Some(connection), home, epoch };
-                        return Ok(Response::new(client.clone(), head, body));
+                        return Ok(Some(Response::new(client.clone(), head, body)));
                     }
                     // The others that were kept are likely as stale.
                     Err(Silence::Closed(why)) if kept => (fresh, unseen) = (true, why),
@@ -108,9 +148,16 @@ async fn exchange(
             Open::Http2(connection) => match connection.ask(http2_request(url, headers)?).await {
                 Ok((head, stream)) => {
                     home.note_streams(connection.streams_allowed());
-                    return Ok(Response::new(client.clone(), head, Body::Http2 { stream, _home: home }));
+                    return Ok(Some(Response::new(client.clone(), head, Body::Http2 { stream, _home: home })));
                 }
                 Err(Refusal::Unseen(why)) => unseen = why,
+                Err(Refusal::NeedsHttp1) if client.offer(site) != Offer::Http2 => {
+                    home.speak_http1(client);
+                    return Ok(None);
+                }
+                Err(Refusal::NeedsHttp1) => {
+                    return Err(Setback::Unreachable("the server doesn't speak HTTP/2".to_owned()));
+                }
                 Err(Refusal::Setback(setback)) => return Err(setback),
             },
         }

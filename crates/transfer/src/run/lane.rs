@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use url::Origin;
 
 use crate::{
-    client::{Line, Response, ask, error_body, turn},
+    client::{Inquiry, Line, Response, error_body},
     clock::Moment,
     disk::{Beginning, Buffer, Part},
     rules::{
@@ -96,7 +96,6 @@ pub(crate) async fn run(shared: Arc<Shared>, errand: Errand) -> Back {
             Some(place) => place,
             None => shared.fetcher.places().take(&origin, way, shared.urgency.clone()).await,
         };
-        turn(shared.fetcher.client(), &mut line, &chosen.source).await?;
         attempt(&mut receiving, &mut trip, job, &chosen, &mut line, &part).await
     };
     let outcome = outcome.await;
@@ -120,19 +119,28 @@ async fn attempt(
 ) -> Result<(), Setback> {
     let shared = Arc::clone(&receiving.shared);
     let config = shared.fetcher.config();
-    // Before the request: a body nobody has room for would stand in the way of the others on its connection.
-    receiving.buffer = Some(shared.fetcher.disk().buffer(receiving.length()).await);
-    let now = Moment::now(&*config.clock);
-    // Waiting for a place and a buffer may have taken long.
-    if chosen.is_expired(now) {
-        trip.late = true;
-        return Ok(());
-    }
-    trip.asked_at = config.clock.elapsed();
-    let Some((start, end)) = receiving.prepare(job, trip.asked_at) else { return Ok(()) };
-    let asked = Asked { start, size: shared.manifest.size(), any_skip: chosen.ignores_ranges };
-    let asking = ask(shared.fetcher.client(), line, &chosen.source, start, end);
-    let response = timeout(config.stall_after, asking).await.map_err(|_| Setback::Stalled)??;
+    let (disk, client) = (shared.fetcher.disk(), shared.fetcher.client());
+    let mut inquiry = Inquiry::new(&chosen.source)?;
+    let (response, asked, now) = loop {
+        // Without a buffer: those whose turn it is may need it to come to their end.
+        inquiry.turn(client, line).await?;
+        // Before the request: a body nobody has room for would stand in the way of the others on its connection.
+        receiving.buffer = Some(disk.buffer(receiving.length()).await);
+        let now = Moment::now(&*config.clock);
+        // Waiting for a place and a buffer may have taken long.
+        if chosen.is_expired(now) {
+            trip.late = true;
+            return Ok(());
+        }
+        trip.asked_at = now.steady;
+        let Some((start, end)) = receiving.prepare(job, trip.asked_at) else { return Ok(()) };
+        let asked = Asked { start, size: shared.manifest.size(), any_skip: chosen.ignores_ranges };
+        let sending = timeout(config.stall_after, inquiry.send(client, line, start, end));
+        match sending.await.map_err(|_| Setback::Stalled)?? {
+            Some(response) => break (response, asked, now),
+            None => receiving.let_go(),
+        }
+    };
     trip.round_trip = Some(config.clock.elapsed().saturating_sub(trip.asked_at));
     match judge(asked, response.status(), response.headers(), now.wall) {
         Answer::Body { skip, page } => {
@@ -285,6 +293,15 @@ impl Receiving {
         }
         self.from.add(&self.origin);
         Some((start, end))
+    }
+
+    /// Gives the buffer back; what others received is kept for whoever goes on.
+    fn let_go(&mut self) {
+        let from = std::mem::take(&mut self.from);
+        self.inherited = 0;
+        if let Some(buffer) = self.buffer.take().filter(|buffer| !buffer.is_empty()) {
+            self.shared.core().partials.insert(self.piece, Partial { bytes: buffer.to_vec(), from });
+        }
     }
 
     /// Has the beginning of a piece that takes its time kept in the file.
