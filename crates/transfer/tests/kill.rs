@@ -3,7 +3,7 @@
 //!
 //! The killed process is this test program itself, started again with the address in its environment.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't be set up is to fail")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that can't be set up is to fail")]
 
 mod rig;
 
@@ -15,7 +15,7 @@ use std::{
 };
 
 use carrel_model::pieces::Manifest;
-use carrel_testbed::http_origin::Origin;
+use carrel_testbed::http_origin::{Origin, sent_twice};
 use carrel_transfer::{
     Control, FetchRequest, Fetcher, FetcherConfig, FileJournal, FixedSources, HttpClient, HttpOptions,
 };
@@ -68,7 +68,7 @@ async fn kills_cost_at_most_a_piece_each(size: u64, kills: u64) {
     let seed = 26_u64;
     let mut random = seed;
     let mut again = Vec::new();
-    // Where the process before began, and the bytes sent to it.
+    // Where the process before began, and what had been sent twice until then.
     let mut before: Option<(u64, u64)> = None;
     for kill in 0..=kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -82,18 +82,21 @@ async fn kills_cost_at_most_a_piece_each(size: u64, kills: u64) {
             assert!(victim.try_wait().unwrap().is_none(), "seed {seed}, kill {kill}: it ended by itself");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let (from, _) = origin.seen().last().unwrap().range.unwrap();
-        if let Some((earlier, sent)) = before {
+        let (from, _) = origin.seen()[requests].range.unwrap();
+        if let Some((earlier, _)) = before {
             assert!(from >= earlier, "seed {seed}, kill {kill}: verified pieces were lost");
-            again.push((earlier + sent).saturating_sub(from));
         }
         if kill == kills {
             assert!(victim.wait().unwrap().success());
-            break;
+        } else {
+            victim.kill().unwrap();
+            victim.wait().unwrap();
         }
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        before = Some((from, origin.body_bytes() - bytes));
+        let twice = sent_twice(&origin.served());
+        if let Some((_, until)) = before {
+            again.push(twice - until);
+        }
+        before = Some((from, twice));
     }
     assert!(std::fs::read(folder.path().join("blob.part")).unwrap() == content);
 
