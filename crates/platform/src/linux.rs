@@ -99,7 +99,7 @@ async fn read(bus: &Connection, (name, path): (&'static str, &'static str)) -> O
             return None;
         }
         let properties = PropertiesProxy::builder(bus).destination(name).ok()?.path(path).ok()?.build().await.ok()?;
-        properties.get_all(InterfaceName::try_from(name).ok()?.into()).await.ok()
+        properties.get_all(InterfaceName::try_from(name).ok()?).await.ok()
     };
     tokio::time::timeout(PATIENCE, reading).await.ok().flatten()
 }

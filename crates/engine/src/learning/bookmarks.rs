@@ -47,7 +47,7 @@ impl Learning {
         let id = match request.bookmark_id {
             Some(id) => {
                 let known = of_lesson(self.library.readers(), profile, lesson_id).await?;
-                if !known.get(&id).is_some_and(|(bookmark, _)| !bookmark.deleted) {
+                if known.get(&id).is_none_or(|(bookmark, _)| bookmark.deleted) {
                     return Err(EngineError::NotFound("bookmark"));
                 }
                 id

@@ -262,12 +262,12 @@ async fn room_for_a_download_is_made_by_what_was_not_used_for_longest_if_the_lea
         unit_id: id(7),
         ..serde_json::from_str(&format!("{{\"unit_id\":\"{}\"}}", id::<UnitId>(7))).unwrap()
     };
-    let refused = device.storage.take_along(id(1), wish.clone()).await.unwrap_err();
+    let refused = device.storage.take_along(id(1), wish).await.unwrap_err();
     assert!(matches!(refused, EngineError::StorageFull { .. }), "the rule is off: {refused}");
     assert_eq!(device.storage.usage(id(1)).await.unwrap().units.len(), 2);
 
     device.storage.set_clean_up_rules(id(1), CleanUpRules { when_full: true, ..ALL }).await.unwrap();
-    let refused = device.storage.take_along(id(1), wish.clone()).await;
+    let refused = device.storage.take_along(id(1), wish).await;
     full(on_disk(folder.path()));
     let started = match refused {
         // This disk learns of what became free only when the test tells it.

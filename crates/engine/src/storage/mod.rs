@@ -79,7 +79,7 @@ impl Storage {
 
     /// As [`Downloads::start`]; where there is no room for it, and the learner's rules allow it, room is made first.
     pub async fn take_along(&self, profile: ProfileId, request: StartDownload) -> Result<DownloadView, EngineError> {
-        match self.parts.downloads.start(profile, request.clone()).await {
+        match self.parts.downloads.start(profile, request).await {
             Err(EngineError::StorageFull { needed, available }) => {
                 let made = clean_up::make_room(&self.parts, profile, needed.saturating_sub(available)).await?;
                 if !made {

@@ -151,7 +151,7 @@ impl Recorder {
                 version: (row.get(1), row.get(2)),
             });
         }
-        if self.recording.acknowledged.len() % WRITE_BACK_EVERY == 0 {
+        if self.recording.acknowledged.len().is_multiple_of(WRITE_BACK_EVERY) {
             // The next write begins the journal anew, if no reader is at it at this moment.
             sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.maintenance).await.unwrap();
         }

@@ -59,7 +59,7 @@ impl Outbox {
         let percent = u8::try_from(self.seq % 101).ok()?;
         let attempt = u32::try_from(self.session % 5).ok()? + 1;
         Some(match which {
-            0 if self.session % 2 == 0 => {
+            0 if self.session.is_multiple_of(2) => {
                 let put = BookmarkPut { lesson_id: page, position: 10, note: "to be read again".to_owned() };
                 Op::BookmarkPut(BookmarkId::from_parts(TimeMs::default(), self.random(self.seq)), put)
             }

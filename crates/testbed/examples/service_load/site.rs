@@ -124,7 +124,7 @@ impl Site {
     pub(crate) async fn prepare(&mut self, case: Case, arguments: &Arguments) -> io::Result<()> {
         let enough = match case {
             Case::Devices => !self.away.is_empty(),
-            _ => self.writers().len() > 0,
+            _ => !self.writers().is_empty(),
         };
         if enough {
             return Ok(());
