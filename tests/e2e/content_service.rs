@@ -74,8 +74,10 @@ impl ContentService {
         self.process = Some(process);
     }
 
-    /// Ends the learner's enrolment in a course.
+    /// Ends the learner's enrolment in a course, long ago: what is done within two minutes of an end is still taken, since
+    /// clocks differ.
     pub(crate) fn end_enrolment(&self, course: &str) {
+        succeed(command(&self.folder).args(["enrol", LEARNER, course, "--until", "2026-01-01"]));
         succeed(command(&self.folder).args(["unenrol", LEARNER, course]));
     }
 

@@ -1,7 +1,10 @@
 //! Dead letters in the window (requirements O3, T4): what the service refuses is shown with its reason, and stays until the
 //! learner sends it again or gives it up. "Sync now" answers, whatever the network.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::pictures;
 use crate::{
@@ -17,10 +20,12 @@ async fn what_the_service_refuses_stays_in_the_window_until_the_learner_decides(
     let mut desk = Desk::new("outbox").await;
     let window = desk.open_signed_in().await;
     let unit = screens::open_unit_with_every_kind(&window).await;
+    // What is not on the device can't be opened, and so not completed, while the service is away.
+    screens::take_along(&window, &unit, "low").await;
     screens::waiting(&window, |count| count == 0).await;
-    // The enrolment ends, the service is away, and the learner knows nothing of either.
-    desk.service.end_enrolment("rivers");
+    // The service is away, the enrolment has ended, and the learner knows nothing of either.
     desk.service_goes_down().await;
+    desk.service.end_enrolment("rivers");
     window.attribute_within(LIMIT * 2, &hook("network-badge"), "data-state", |state| state != "online").await;
     for kind in ["page", "document"] {
         screens::open_lesson(&window, &unit, kind).await;
@@ -46,11 +51,18 @@ async fn what_the_service_refuses_stays_in_the_window_until_the_learner_decides(
 
     // Sent again it is refused again, and still here.
     window.click(&format!("[data-testid=waiting-row][data-seq='{}'] [data-testid=outbox-retry]", refused[0])).await;
+    let asked = format!("SELECT count(*) FROM sync_log WHERE op_seq = {}", refused[0]);
+    let began = Instant::now();
+    while desk.service.count(&asked).await < 2 {
+        assert!(began.elapsed() < LIMIT, "it is not sent again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     window.see(&format!("[data-testid=waiting-row][data-seq='{}'][data-state=refused]", refused[0])).await;
     window.kill().await;
     let window = desk.open_app().await;
     sync_screen(&window).await;
-    window.see(REFUSED).await;
+    let all = format!("document.querySelectorAll('{REFUSED}').length === {}", refused.len());
+    window.until("all that was refused to be listed", &all).await;
     assert_eq!(self::refused(&window).await, refused, "a start later they are still here");
 
     // One is given up, and says first what that means.
