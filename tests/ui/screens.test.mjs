@@ -56,26 +56,12 @@ describe('every screen', () => {
     assert.deepEqual(found, [], `axe on ${name}`);
   }
 
-  async function noSidewaysScroll(name) {
-    const [over, culprits] = await page.evaluate(() => {
-      const room = document.documentElement.clientWidth;
-      const wide = [...document.querySelectorAll('main *')]
-        .filter((element) => {
-          const box = element.getBoundingClientRect();
-          return box.width > 0 && (box.right > room + 1 || box.left < -1);
-        })
-        .map((element) => `${element.tagName}.${element.className} ${element.textContent?.trim().slice(0, 40)}`);
-      return [document.documentElement.scrollWidth - room, wide.slice(0, 4)];
-    });
-    assert.ok(over <= 1, `${name} is ${over} px too wide: ${culprits.join('; ')}`);
-  }
-
   it('starts with the sign-in form', async () => {
     await page.getByTestId('sign-in-form').waitFor();
     for (const width of WIDTHS) {
       await page.setViewportSize({ width, height: width < 500 ? 780 : 900 });
       await check(`sign-in ${width}`);
-      await noSidewaysScroll(`sign-in ${width}`);
+      await s.fits(`sign-in ${width}`);
       await s.shot(`sign-in-light-${width}`);
     }
     await page.setViewportSize({ width: 1280, height: 900 });
@@ -124,7 +110,7 @@ describe('every screen', () => {
           if (screen === 'lesson-video') await until('the film is there', () => page.getByTestId('lesson-video').evaluate((video) => video.readyState >= 2));
           // A picture for every width; axe where the layout differs.
           await s.shot(at, { fullPage: screen !== 'lesson-page' });
-          for (const look of [noSidewaysScroll, ...(width === 768 ? [] : [check])]) {
+          for (const look of [s.fits, ...(width === 768 ? [] : [check])]) {
             await look(at).catch((error) => problems.push(error.message));
           }
         }
@@ -141,7 +127,7 @@ describe('every screen', () => {
       await s.go(route);
       await page.locator('main h1').first().waitFor();
       await s.shot(`${screen}-200-320`, { fullPage: true });
-      await noSidewaysScroll(screen).catch((error) => problems.push(error.message));
+      await s.fits(screen).catch((error) => problems.push(error.message));
     }
     await dress({ theme: 'system', language: null, text_percent: 100 });
     assert.deepEqual(problems, []);

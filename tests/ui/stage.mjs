@@ -156,6 +156,28 @@ export async function stage() {
       await page.evaluate(() => document.fonts.ready.then(() => undefined));
       await page.screenshot({ path: join(SHOTS, `${name}.png`), ...options });
     },
+    /**
+     * Nothing reaches beyond the sides. The page lays itself out anew some frames after its size, text or theme changed,
+     * so what is measured is what it settles to.
+     */
+    async fits(name) {
+      const limit = Date.now() + 3_000;
+      for (;;) {
+        const [over, culprits] = await page.evaluate(() => {
+          const room = document.documentElement.clientWidth;
+          const wide = [...document.querySelectorAll('main *')]
+            .filter((element) => {
+              const box = element.getBoundingClientRect();
+              return box.width > 0 && (box.right > room + 1 || box.left < -1);
+            })
+            .map((element) => `${element.tagName}.${element.className} ${element.textContent?.trim().slice(0, 40)}`);
+          return [document.documentElement.scrollWidth - room, wide.slice(0, 4)];
+        });
+        if (over <= 1) return;
+        if (Date.now() > limit) throw new Error(`${name} is ${over} px too wide: ${culprits.join('; ')}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
     async close() {
       await browser.close();
       await end(host);

@@ -114,13 +114,8 @@ impl Engine {
 
         let network = Network::new(ports.network.as_ref(), Arc::clone(&clock));
         let exchange = Exchange::new(ports.http.clone(), network.clone());
-        let device = Device::new(
-            ports.network.as_ref(),
-            ports.power.as_ref(),
-            network.clone(),
-            events.clone(),
-            &background,
-        );
+        let device =
+            Device::new(ports.network.as_ref(), ports.power.as_ref(), network.clone(), events.clone(), &background);
         let accounts =
             Accounts::open(library.clone(), events.clone(), exchange.clone(), ports.secrets, Arc::clone(&clock))
                 .await?;

@@ -4,14 +4,8 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use carrel_engine::model::{ErrorCode, LessonId, ProfileId};
 use carrel_engine::{
-    Engine, EngineConfig, EngineEvent, OpenNotice, Ports,
-    access::view::ProfileView,
-    events::EventBus,
-    network::device::DeviceView,
-    playback::view::PlaybackView,
-    ports::Http,
-    settings::Settings,
-    sync::view::SyncView,
+    Engine, EngineConfig, EngineEvent, OpenNotice, Ports, access::view::ProfileView, events::EventBus,
+    network::device::DeviceView, playback::view::PlaybackView, ports::Http, settings::Settings, sync::view::SyncView,
 };
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::watch;

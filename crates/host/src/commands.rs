@@ -7,13 +7,13 @@ use carrel_engine::{
     access::view::{ProfileView, SignIn, SignOut, SwitchProfile},
     catalogue::view::{LessonRequest, LessonView, LibraryView, UnitRequest, UnitView},
     downloads::view::{
-        CourseStarted, DownloadRequest, DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority, StartCourse,
-        StartDownload,
+        CourseStarted, DownloadRequest, DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority,
+        StartCourse, StartDownload,
     },
     learning::view::{
         AnswerQuestion, BookmarksView, CompleteLesson, DecksView, DeleteBookmark, FinishSession, LearnerStatistics,
-        ProgressView, PutBookmark, QuizView, RateCard, RecordPosition, RecordStudy, ReviewView, SessionRequest, StartQuiz,
-        StatisticsRequest, StudyView,
+        ProgressView, PutBookmark, QuizView, RateCard, RecordPosition, RecordStudy, ReviewView, SessionRequest,
+        StartQuiz, StatisticsRequest, StudyView,
     },
     model::session::Session,
     network::device::DeviceView,
@@ -21,8 +21,8 @@ use carrel_engine::{
     playback::view::PlaybackView,
     settings::Settings,
     storage::view::{
-        CleanUpLog, CleanUpPreview, CleanUpRules, ClearAll, DeleteCourse, DeleteDownload, DeleteUnit, Deleted, MoveStore,
-        PinUnit, SetQuota, StorageView, StorePlace, UndoDelete,
+        CleanUpLog, CleanUpPreview, CleanUpRules, ClearAll, DeleteCourse, DeleteDownload, DeleteUnit, Deleted,
+        MoveStore, PinUnit, SetQuota, StorageView, StorePlace, UndoDelete,
     },
     sync::view::{SyncNowView, SyncView},
 };

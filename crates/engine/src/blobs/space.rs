@@ -129,7 +129,11 @@ mod tests {
         let disk = Space::of(DiskFacts { total_bytes: 10_000_000_000, free_bytes: 5_000_000_000 });
         assert_eq!(disk.above_floor_bytes(), 4_000_000_000);
         assert_eq!(disk.within(1_000, 400).above_floor_bytes(), 600);
-        assert_eq!(disk.within(1_000, 1_400).above_floor_bytes(), 0, "a limit below what is used frees nothing by itself");
+        assert_eq!(
+            disk.within(1_000, 1_400).above_floor_bytes(),
+            0,
+            "a limit below what is used frees nothing by itself"
+        );
         assert_eq!(disk.within(u64::MAX, 400).above_floor_bytes(), 4_000_000_000, "and none makes the disk larger");
     }
 

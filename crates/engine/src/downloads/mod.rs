@@ -52,7 +52,9 @@ use crate::{
 };
 use queue::Queue;
 use rooms::Rooms;
-use view::{CourseStarted, DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority, StartCourse, StartDownload};
+use view::{
+    CourseStarted, DownloadView, DownloadsView, MoveDownload, SetConditions, SetPriority, StartCourse, StartDownload,
+};
 
 pub use offline::{NOT_DOWNLOADED, OfflineStates, offline_states};
 
@@ -164,7 +166,11 @@ impl Downloads {
     }
 
     /// Gives one conditions of its own, beside the learner's settings; they hold until it is complete.
-    pub async fn set_conditions(&self, profile: ProfileId, request: SetConditions) -> Result<DownloadView, EngineError> {
+    pub async fn set_conditions(
+        &self,
+        profile: ProfileId,
+        request: SetConditions,
+    ) -> Result<DownloadView, EngineError> {
         order::set_conditions(&self.queue, profile, request).await
     }
 

@@ -104,7 +104,8 @@ async fn refer(
 }
 
 async fn body(parts: &PlaybackParts, url: Url, size: u64) -> Result<BytesMut, EngineError> {
-    let response = parts.http.client().get(url).send().await.map_err(|error| unreachable(&error.without_url().to_string()))?;
+    let response =
+        parts.http.client().get(url).send().await.map_err(|error| unreachable(&error.without_url().to_string()))?;
     if !response.status().is_success() {
         return Err(EngineError::Service {
             code: if response.status().is_server_error() { ErrorCode::ServiceFailed } else { ErrorCode::Gone },

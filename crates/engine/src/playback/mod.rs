@@ -165,8 +165,7 @@ impl Playback {
         let (course, unit) = unit.ok_or(EngineError::NotFound("unit"))?;
         let wanted = lesson.or(row.lesson_id);
         let lessons = unit.lessons.iter().filter(|lesson| wanted.is_none_or(|wanted| wanted == lesson.id));
-        let assets: Vec<&Asset> =
-            lessons.filter_map(|lesson| asset_of(&unit, lesson.primary_asset_id?)).collect();
+        let assets: Vec<&Asset> = lessons.filter_map(|lesson| asset_of(&unit, lesson.primary_asset_id?)).collect();
         let plays = |asset: &&&Asset| matches!(asset.kind, AssetKind::Video | AssetKind::Audio);
         let asset = assets.iter().find(plays).or(assets.first()).ok_or(EngineError::NotFound("asset"))?;
         self.parts.rooms.permits(profile, course.id, course.open, row.expires_at).await?;

@@ -70,11 +70,7 @@ class Player {
     this.playback = playback;
     this.durationMs = lesson.lesson.duration_ms ?? 0;
     this.positionMs = resumeAt(playback.resume_position, this.durationMs);
-    this.#recorder = recorderFor(
-      lesson.lesson.id,
-      lesson.progress.status === 'completed',
-      PLAYING_GAP_MS,
-    );
+    this.#recorder = recorderFor(lesson.lesson.id, lesson.progress.status === 'completed', PLAYING_GAP_MS);
     const start = this.positionMs / 1000;
     element.addEventListener('loadedmetadata', () => (element.currentTime = start), { once: true });
     element.src = playback.main.url;

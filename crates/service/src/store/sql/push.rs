@@ -7,7 +7,9 @@
 
 use carrel_model::{TimeMs, wire::sync::PushResult};
 
-use super::{Database, Insert, Kind, Transaction, Value, learning, recall, record_sums, row::to_json, scopes::advance, values};
+use super::{
+    Database, Insert, Kind, Transaction, Value, learning, recall, record_sums, row::to_json, scopes::advance, values,
+};
 use crate::{
     rules::{IncomingOp, Mentioned, Taken, judge, regressed, user_scope},
     store::{Caller, StoreError},
